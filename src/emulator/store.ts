@@ -1,0 +1,84 @@
+import { mkdir, readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import writeFileAtomic from 'write-file-atomic'
+
+/** One kind of record, kept in memory and in one JSON file. Keys are compared as they are given. */
+export interface Collection<T> {
+  get(key: string): T | undefined
+  /** Resolves when the record is on disk. */
+  set(key: string, value: T): Promise<void>
+  delete(key: string): Promise<boolean>
+  entries(): readonly (readonly [string, T])[]
+  values(): readonly T[]
+}
+
+export interface Store {
+  collection<T>(name: string): Collection<T>
+}
+
+/**
+ * Opens the emulator's state folder. Each change rewrites its collection's file by rename, so a
+ * kill at any moment leaves either the old or the new state. No fsync: the state must survive a
+ * killed process, not a power cut, and a first `up` makes some fifty changes.
+ */
+export async function openStore(directory: string): Promise<Store> {
+  await mkdir(directory, { recursive: true, mode: 0o700 })
+  const collections = new Map<string, FileCollection<unknown>>()
+  for (const file of await readdir(directory)) {
+    if (!file.endsWith('.json')) continue
+    const records = JSON.parse(await readFile(join(directory, file), 'utf8')) as Record<string, unknown>
+    const name = file.slice(0, -'.json'.length)
+    collections.set(name, new FileCollection(join(directory, file), new Map(Object.entries(records))))
+  }
+  return {
+    collection<T>(name: string): Collection<T> {
+      const known = collections.get(name) ?? new FileCollection<unknown>(join(directory, `${name}.json`), new Map())
+      collections.set(name, known)
+      return known as Collection<T>
+    }
+  }
+}
+
+class FileCollection<T> implements Collection<T> {
+  #writing: Promise<void> = Promise.resolve()
+
+  constructor(
+    private readonly file: string,
+    private readonly records: Map<string, T>
+  ) {}
+
+  get(key: string): T | undefined {
+    return this.records.get(key)
+  }
+
+  async set(key: string, value: T): Promise<void> {
+    this.records.set(key, value)
+    await this.#save()
+  }
+
+  async delete(key: string): Promise<boolean> {
+    const existed = this.records.delete(key)
+    if (existed) await this.#save()
+    return existed
+  }
+
+  entries(): readonly (readonly [string, T])[] {
+    return [...this.records.entries()]
+  }
+
+  values(): readonly T[] {
+    return [...this.records.values()]
+  }
+
+  /** Writes in order; what a waiting write would have written is in the records anyway. */
+  #save(): Promise<void> {
+    const next = this.#writing.then(() =>
+      writeFileAtomic(this.file, `${JSON.stringify(Object.fromEntries(this.records), null, 1)}\n`, {
+        mode: 0o600,
+        fsync: false
+      })
+    )
+    this.#writing = next.catch(() => undefined)
+    return next
+  }
+}
