@@ -55,6 +55,10 @@ export function jsonBody(request: EmulatorRequest): unknown {
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(request.body)) as unknown
   } catch {
-    throw new ServiceError(400, 'InvalidRequestContent', 'The request content was invalid and could not be deserialized.')
+    throw new ServiceError(
+      400,
+      'InvalidRequestContent',
+      'The request content was invalid and could not be deserialized.'
+    )
   }
 }

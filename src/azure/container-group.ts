@@ -1,0 +1,139 @@
+import type { ContainerGroup as SdkContainerGroup } from '@azure/arm-containerinstance'
+import { isNotFound, toUserError } from './errors.js'
+import type { AzureSession } from './session.js'
+
+export interface ContainerGroup {
+  readonly id: string
+  readonly name: string
+  readonly provisioningState: string
+  /** `Running`, `Pending`, `Failed`, … of the whole group. */
+  readonly state: string
+  readonly ip: string | undefined
+  readonly fqdn: string | undefined
+  readonly ports: readonly number[]
+  /** Base64 of the CCE policy, as deployed. */
+  readonly ccePolicy: string | undefined
+  readonly identityIds: readonly string[]
+  readonly restartPolicy: string | undefined
+  readonly containers: readonly Container[]
+  readonly events: readonly GroupEvent[]
+}
+
+export interface Container {
+  readonly name: string
+  readonly image: string
+  readonly command: readonly string[]
+  /** Values of secure variables are not returned by the service. */
+  readonly environment: Readonly<Record<string, string | undefined>>
+  readonly cpu: number
+  readonly memoryGb: number
+  readonly state: string
+  readonly detail: string | undefined
+  readonly restartCount: number
+  readonly events: readonly GroupEvent[]
+}
+
+export interface GroupEvent {
+  readonly name: string
+  readonly type: string
+  readonly message: string
+  readonly count: number
+}
+
+export async function getContainerGroup(
+  azure: AzureSession,
+  resourceGroup: string,
+  name: string
+): Promise<ContainerGroup | undefined> {
+  const client = await azure.containers()
+  try {
+    return describe(await client.containerGroups.get(resourceGroup, name, { abortSignal: azure.signal }), name)
+  } catch (error) {
+    if (isNotFound(error)) return undefined
+    throw toUserError(error, `container group "${name}"`)
+  }
+}
+
+export async function deleteContainerGroup(azure: AzureSession, resourceGroup: string, name: string): Promise<void> {
+  const client = await azure.containers()
+  try {
+    await client.containerGroups.beginDeleteAndWait(resourceGroup, name, {
+      abortSignal: azure.signal,
+      updateIntervalInMs: azure.environment.pollIntervalMs
+    })
+  } catch (error) {
+    if (!isNotFound(error)) throw toUserError(error, `container group "${name}"`, azure.takeFailedOperation())
+  }
+}
+
+/** Stops all containers and starts them again: a cold start with the template that is deployed. */
+export async function restartContainerGroup(azure: AzureSession, resourceGroup: string, name: string): Promise<void> {
+  const client = await azure.containers()
+  try {
+    await client.containerGroups.beginRestartAndWait(resourceGroup, name, {
+      abortSignal: azure.signal,
+      updateIntervalInMs: azure.environment.pollIntervalMs
+    })
+  } catch (error) {
+    throw toUserError(error, `container group "${name}"`, azure.takeFailedOperation())
+  }
+}
+
+/** Last lines of a container's output; empty if the policy forbids access to standard output. */
+export async function containerLogs(
+  azure: AzureSession,
+  resourceGroup: string,
+  group: string,
+  container: string,
+  lines: number
+): Promise<string> {
+  const client = await azure.containers()
+  try {
+    const logs = await client.containers.listLogs(resourceGroup, group, container, {
+      tail: lines,
+      abortSignal: azure.signal
+    })
+    return logs.content ?? ''
+  } catch (error) {
+    throw toUserError(error, `logs of container "${container}"`)
+  }
+}
+
+function describe(group: SdkContainerGroup, name: string): ContainerGroup {
+  return {
+    id: group.id ?? '',
+    name,
+    provisioningState: group.provisioningState ?? 'Unknown',
+    state: group.instanceView?.state ?? 'Unknown',
+    ip: group.ipAddress?.ip,
+    fqdn: group.ipAddress?.fqdn,
+    ports: (group.ipAddress?.ports ?? []).map(({ port }) => port),
+    ccePolicy: group.confidentialComputeProperties?.ccePolicy,
+    identityIds: Object.keys(group.identity?.userAssignedIdentities ?? {}),
+    restartPolicy: group.restartPolicy,
+    containers: group.containers.map((container) => ({
+      name: container.name,
+      image: container.image ?? '',
+      command: container.command ?? [],
+      environment: Object.fromEntries((container.environmentVariables ?? []).map(({ name, value }) => [name, value])),
+      cpu: container.resources?.requests.cpu ?? 0,
+      memoryGb: container.resources?.requests.memoryInGB ?? 0,
+      state: container.instanceView?.currentState?.state ?? 'Unknown',
+      detail: container.instanceView?.currentState?.detailStatus,
+      restartCount: container.instanceView?.restartCount ?? 0,
+      events: events(container.instanceView?.events)
+    })),
+    events: events(group.instanceView?.events)
+  }
+}
+
+function events(
+  list: readonly { name?: string; type?: string; message?: string; count?: number }[] | undefined
+): readonly GroupEvent[] {
+  return (list ?? []).map(({ name, type, message, count }) => ({
+    name: name ?? '',
+    type: type ?? '',
+    message: message ?? '',
+    count: count ?? 1
+  }))
+}

@@ -1,0 +1,146 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { KeyVaultKey } from '@azure/keyvault-keys'
+import { encodeBase64Url } from '../base/encoding.js'
+import { UserError } from '../base/user-error.js'
+import { hasCode, isForbiddenByRbac, isNotFound, toUserError } from './errors.js'
+import type { AzureSession } from './session.js'
+
+/** RSA public key in RFC 7517 form, without optional members. */
+export interface RsaPublicJwk {
+  readonly kty: 'RSA'
+  readonly n: string
+  readonly e: string
+}
+
+export interface VaultKey {
+  /** `https://VAULT/keys/NAME/VERSION`. */
+  readonly id: string
+  readonly name: string
+  readonly publicKey: RsaPublicJwk
+  readonly exportable: boolean
+  readonly hsm: boolean
+  readonly immutablePolicy: boolean
+  /** The release policy's JSON text as the vault keeps it. */
+  readonly releasePolicy: string | undefined
+}
+
+/** A vault as seen from its data plane, with the place where waits are shown. */
+export interface VaultAccess {
+  readonly azure: AzureSession
+  readonly vaultUri: string
+  readonly onWait: (reason: string) => void
+}
+
+export async function getKey(vault: VaultAccess, name: string): Promise<VaultKey | undefined> {
+  const client = await vault.azure.keys(vault.vaultUri)
+  return patiently(vault, name, async () => {
+    try {
+      return describe(await client.getKey(name, { abortSignal: vault.azure.signal }))
+    } catch (error) {
+      if (isNotFound(error)) return undefined
+      throw error
+    }
+  })
+}
+
+/**
+ * Makes an exportable RSA-HSM key under a release policy. Each call on one name makes a new version,
+ * so ask {@link getKey} first. A soft-deleted key of this name is recovered instead, because only
+ * its owner could have deleted it and its name is not free.
+ */
+export async function createKey(
+  vault: VaultAccess,
+  name: string,
+  wanted: { readonly size: number; readonly releasePolicy: string }
+): Promise<VaultKey> {
+  const client = await vault.azure.keys(vault.vaultUri)
+  return patiently(vault, name, async () => {
+    try {
+      const key = await client.createKey(name, 'RSA-HSM', {
+        keySize: wanted.size,
+        exportable: true,
+        keyOps: ['encrypt', 'decrypt', 'wrapKey', 'unwrapKey'],
+        releasePolicy: { encodedPolicy: new TextEncoder().encode(wanted.releasePolicy) },
+        abortSignal: vault.azure.signal
+      })
+      return describe(key)
+    } catch (error) {
+      if (!hasCode(error, 'ObjectIsDeletedButRecoverable')) throw error
+      vault.onWait('recovering the soft-deleted key')
+      const poller = await client.beginRecoverDeletedKey(name, {
+        intervalInMs: vault.azure.environment.pollIntervalMs,
+        abortSignal: vault.azure.signal
+      })
+      return describe(await poller.pollUntilDone())
+    }
+  })
+}
+
+/** Binds the current version to another release policy; makes no new version, so the key stays the same. */
+export async function updateReleasePolicy(vault: VaultAccess, key: VaultKey, releasePolicy: string): Promise<VaultKey> {
+  const client = await vault.azure.keys(vault.vaultUri)
+  const version = key.id.split('/').at(-1) ?? ''
+  return patiently(vault, key.name, async () =>
+    describe(
+      await client.updateKeyProperties(key.name, version, {
+        releasePolicy: { encodedPolicy: new TextEncoder().encode(releasePolicy) },
+        abortSignal: vault.azure.signal
+      })
+    )
+  )
+}
+
+/**
+ * Runs one data-plane call, waiting for the two things that are true a moment later: a role
+ * assignment that has not reached the vault, and a new vault's name that does not resolve yet.
+ */
+async function patiently<T>(vault: VaultAccess, keyName: string, call: () => Promise<T>): Promise<T> {
+  const { roleWaitSeconds, pollIntervalMs } = vault.azure.environment
+  const started = Date.now()
+  for (;;) {
+    try {
+      return await call()
+    } catch (error) {
+      const waited = (Date.now() - started) / 1000
+      const reason =
+        isForbiddenByRbac(error) && waited < roleWaitSeconds
+          ? `waiting for the role assignment to reach the vault, ${Math.ceil(roleWaitSeconds - waited)} s left`
+          : isUnresolved(error) && waited < 120
+            ? `waiting for the vault's DNS name, ${Math.ceil(120 - waited)} s left`
+            : undefined
+      if (reason === undefined) throw toUserError(error, `key "${keyName}" in ${vault.vaultUri}`)
+      vault.onWait(reason)
+      await sleep(Math.max(pollIntervalMs, 50), undefined, { signal: vault.azure.signal })
+    }
+  }
+}
+
+function isUnresolved(error: unknown): boolean {
+  const code = (error as { code?: unknown } | null)?.code
+  return code === 'ENOTFOUND' || code === 'EAI_AGAIN'
+}
+
+function describe(key: KeyVaultKey): VaultKey {
+  const { n, e, kty } = key.key ?? {}
+  if (n === undefined || e === undefined || key.id === undefined) {
+    throw new UserError('cloud', 'key.not-rsa', `key "${key.name}" is of type ${kty ?? 'unknown'}, not RSA`, {
+      next: ['set key.name to another name in confrouter.yaml']
+    })
+  }
+  const policy = key.properties.releasePolicy
+  return {
+    id: key.id,
+    name: key.name,
+    publicKey: { kty: 'RSA', n: encodeBase64Url(unsigned(n)), e: encodeBase64Url(unsigned(e)) },
+    exportable: key.properties.exportable === true,
+    hsm: kty?.endsWith('-HSM') === true,
+    immutablePolicy: policy?.immutable === true,
+    releasePolicy: policy?.encodedPolicy === undefined ? undefined : new TextDecoder().decode(policy.encodedPolicy)
+  }
+}
+
+/** Vaults return `e` with leading zero bytes (`AAEAAQ`); RFC 7518 section 6.3.1 and the thumbprint want none. */
+function unsigned(bytes: Uint8Array): Uint8Array {
+  const first = bytes.findIndex((byte) => byte !== 0)
+  return first <= 0 ? bytes : bytes.subarray(first)
+}

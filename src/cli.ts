@@ -1,0 +1,113 @@
+import { Command, CommanderError } from 'commander'
+import type { App, Execute } from './commands/app.js'
+import { deploymentCommands } from './commands/deployment.js'
+import { downCommand } from './commands/down.js'
+import { emulatorCommand } from './commands/emulator.js'
+import { initCommand } from './commands/init.js'
+import { statusCommand } from './commands/status.js'
+import { createTerminal, type Terminal } from './terminal/index.js'
+import { packageVersion, starterConfig } from './composition/package-files.js'
+
+export interface Io {
+  readonly argv: readonly string[]
+  readonly stdin: NodeJS.ReadStream
+  readonly stdout: NodeJS.WriteStream
+  readonly stderr: NodeJS.WriteStream
+  readonly environment: Readonly<Record<string, string | undefined>>
+  /** Aborted by the first interruption. */
+  readonly signal: AbortSignal
+}
+
+/** Runs one command line and returns its exit code. */
+export async function main(io: Io): Promise<number> {
+  let exitCode = 0
+  const execute: Execute = (name, verb) => async (options) => {
+    const terminal = terminalFor(io, options)
+    try {
+      await verb(appFor(io, terminal), options)
+    } catch (error) {
+      exitCode = terminal.failure(error, { command: name })
+    }
+  }
+  const program = new Command('confrouter')
+    .description('an API router in an Azure confidential container that anybody can verify')
+    .version(await packageVersion(), '-V, --version')
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => void io.stdout.write(text),
+      writeErr: (text) => void io.stderr.write(text)
+    })
+    .showSuggestionAfterError()
+    .addHelpText('after', '\nExample:\n  $ confrouter up --local\n\nDocs: https://github.com/confrouter/confrouter')
+  const verbs = [
+    initCommand(execute),
+    ...deploymentCommands(execute),
+    statusCommand(execute),
+    downCommand(execute),
+    emulatorCommand(execute)
+  ]
+  for (const verb of verbs) {
+    program.addCommand(inherit(verb, program))
+  }
+  try {
+    await program.parseAsync([...io.argv], { from: 'user' })
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error
+    return error.exitCode === 0 ? 0 : 2
+  }
+  return exitCode
+}
+
+/** A command attached with `addCommand` inherits neither `exitOverride` nor the output by itself. */
+function inherit(command: Command, parent: Command): Command {
+  command.copyInheritedSettings(parent)
+  for (const child of command.commands) inherit(child, command)
+  return command
+}
+
+interface OutputOptions {
+  readonly json?: boolean
+  readonly quiet?: boolean
+  readonly verbose?: boolean
+  readonly color?: boolean
+  readonly input?: boolean
+}
+
+function terminalFor(io: Io, options: OutputOptions): Terminal {
+  return createTerminal({
+    stdin: io.stdin,
+    stdout: io.stdout,
+    stderr: io.stderr,
+    environment: io.environment,
+    json: options.json === true,
+    quiet: options.quiet === true,
+    verbose: options.verbose === true,
+    color: options.color === false ? false : undefined,
+    input: options.input !== false
+  })
+}
+
+/** Adapters are loaded by the verb that needs them, so that `--help` and a look stay quick. */
+function appFor(io: Io, terminal: Terminal): App {
+  const control = async () => (await import('./composition/local-cloud.js')).emulatorControl(io.signal)
+  return {
+    terminal,
+    signal: io.signal,
+    starterConfig,
+    async open(command, options, access) {
+      const { openSession } = await import('./composition/session.js')
+      return openSession(command, options, access, {
+        environment: io.environment,
+        signal: io.signal,
+        say: (message) => terminal.warn(message)
+      })
+    },
+    emulator: {
+      start: async (options) => (await control()).start(options),
+      serve: async (options) => (await control()).serve(options),
+      stop: async (options) => (await control()).stop(options),
+      status: async (options) => (await control()).status(options),
+      reset: async (options) => (await control()).reset(options)
+    }
+  }
+}

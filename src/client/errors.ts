@@ -1,0 +1,63 @@
+/** Why evidence could not be checked. Scripts rely on these; none of them says anything about trust. */
+export type CheckErrorCode =
+  /** The URL is not one that is called: another scheme, or an attestation provider without https. */
+  | 'check.url'
+  /** No answer: name, connection, TLS, redirect. */
+  | 'check.network'
+  /** The caller's signal ended it. */
+  | 'check.aborted'
+  /** An answer with another status than 200. */
+  | 'check.status'
+  /** An answer that is too long or not of its form. */
+  | 'check.unreadable'
+
+/** *Could not check*: to be tried again. A rejected verdict, *checked and wrong*, is no error of this kind. */
+export class CheckError extends Error {
+  override readonly name = 'CheckError'
+
+  constructor(
+    readonly code: CheckErrorCode,
+    message: string,
+    /** HTTP status, with `check.status`. */
+    readonly status?: number,
+    cause?: unknown
+  ) {
+    super(message, cause === undefined ? undefined : { cause })
+  }
+}
+
+/** Why a sealed call gave no answer. */
+export type CallErrorCode =
+  | 'call.url'
+  | 'call.network'
+  | 'call.aborted'
+  /** The router cannot open what was sealed: its key is another one. Verify again, then repeat. */
+  | 'call.stale-key'
+  /** An answer with a status other than 2xx; {@link CallError.answer} is what was sealed in it, if it was. */
+  | 'call.refused'
+  /** An answer with a 2xx status that is not sealed to this call, is too long or is no JSON. */
+  | 'call.unsealed'
+
+export interface CallErrorDetails {
+  readonly status?: number | undefined
+  readonly answer?: unknown
+  readonly cause?: unknown
+}
+
+/** Messages hold no content: neither of the request nor of the answer. */
+export class CallError extends Error {
+  override readonly name = 'CallError'
+  readonly status: number | undefined
+  /** The opened answer; undefined if it was not sealed. The envelope form does not authenticate its sender. */
+  readonly answer: unknown
+
+  constructor(
+    readonly code: CallErrorCode,
+    message: string,
+    details: CallErrorDetails = {}
+  ) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause })
+    this.status = details.status
+    this.answer = details.answer
+  }
+}

@@ -1,0 +1,99 @@
+export type Fetch = typeof globalThis.fetch
+
+export interface Exchange {
+  readonly status: number
+  readonly text: string
+}
+
+/** Why there is no text; the caller makes its own error of it. */
+export class ExchangeError extends Error {
+  override readonly name = 'ExchangeError'
+
+  constructor(
+    readonly reason: 'network' | 'aborted' | 'too-large' | 'not-text',
+    message: string,
+    readonly status?: number,
+    cause?: unknown
+  ) {
+    super(message, cause === undefined ? undefined : { cause })
+  }
+}
+
+/**
+ * The URL of `path` on a router, keeping a path that the base has. `undefined` for anything but
+ * http and https without credentials. Plain http is no fault here: what matters is verified or sealed.
+ */
+export function routerUrl(base: string, path: string): URL | undefined {
+  if (!URL.canParse(base) || !/^\/(?!\/)/.test(path)) return undefined
+  const url = new URL(base)
+  const plain = url.username === '' && url.password === '' && url.search === '' && url.hash === ''
+  if (!plain || (url.protocol !== 'http:' && url.protocol !== 'https:')) return undefined
+  const joined = new URL(url.origin + url.pathname.replace(/\/$/, '') + path)
+  return joined.origin === url.origin ? joined : undefined
+}
+
+/**
+ * Calls and reads the whole answer as text of at most `maximumBytes`. Redirects are errors: another
+ * host's answer is not that of the one that was asked. Throws an {@link ExchangeError}.
+ */
+export async function exchange(fetch: Fetch, url: URL, init: RequestInit, maximumBytes: number): Promise<Exchange> {
+  let response: Response
+  try {
+    response = await fetch(url, { ...init, redirect: 'error' })
+  } catch (error) {
+    throw noAnswer(url, init.signal, error)
+  }
+  return { status: response.status, text: await readText(response, url, init.signal, maximumBytes) }
+}
+
+async function readText(
+  { body, status }: Response,
+  url: URL,
+  signal: AbortSignal | null | undefined,
+  maximumBytes: number
+): Promise<string> {
+  if (body === null) return ''
+  const reader = body.getReader()
+  const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+  let text = ''
+  let length = 0
+  for (;;) {
+    const chunk = await nextChunk(reader, url, signal)
+    length += chunk?.length ?? 0
+    if (length > maximumBytes) {
+      // The rest is not wanted, and how its end goes does not matter any more.
+      await reader.cancel().catch(() => undefined)
+      throw new ExchangeError('too-large', `${place(url)} answered with more than ${maximumBytes} bytes`, status)
+    }
+    try {
+      text += decoder.decode(chunk, { stream: chunk !== undefined })
+    } catch {
+      await reader.cancel().catch(() => undefined)
+      throw new ExchangeError('not-text', `${place(url)} answered with bytes that are not UTF-8`, status)
+    }
+    if (chunk === undefined) return text
+  }
+}
+
+async function nextChunk(
+  reader: ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>,
+  url: URL,
+  signal: AbortSignal | null | undefined
+): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  try {
+    return (await reader.read()).value
+  } catch (error) {
+    throw noAnswer(url, signal, error)
+  }
+}
+
+function noAnswer(url: URL, signal: AbortSignal | null | undefined, cause: unknown): ExchangeError {
+  return signal?.aborted === true
+    ? new ExchangeError('aborted', `the call to ${place(url)} was ended`, undefined, signal.reason)
+    : new ExchangeError('network', `no answer from ${place(url)}`, undefined, cause)
+}
+
+/** Without the query, which may hold what nobody should log. */
+export function place(url: URL): string {
+  return url.origin + url.pathname
+}

@@ -1,0 +1,26 @@
+/**
+ * What a caller of a router needs: verify it, then talk to it under the key that was verified. The
+ * parts of `verify` that belong to this come along, so that one import is enough.
+ */
+export { CallError, type CallErrorCode, CheckError, type CheckErrorCode } from './errors.js'
+export { type FetchedEvidence, fetchEvidence } from './fetch-evidence.js'
+export { fetchMaaKeys } from './fetch-maa-keys.js'
+export type { Fetch } from './http.js'
+export { type PinnedRsaKey, sealedCall, type SealedCallOptions } from './sealed-call.js'
+export { type RouterVerdict, verifyRouter, type VerifyRouterOptions } from './verify-router.js'
+export {
+  azureUvmIssuer,
+  type Check,
+  type Claim,
+  claims,
+  defaultMinimumTcb,
+  parseEvidence,
+  parseTrustPolicy,
+  type StrictTrustOptions,
+  strictTrustPolicy,
+  type TrustPolicy,
+  type Verdict,
+  type VerifiedEvidence,
+  verifyEvidence,
+  VerifyError
+} from '../verify/index.js'

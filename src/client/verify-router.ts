@@ -1,0 +1,52 @@
+import {
+  type EvidenceDocument,
+  isHttpsOrigin,
+  type MaaKeySet,
+  type TrustPolicy,
+  type Verdict,
+  verifyEvidence
+} from '../verify/index.js'
+import { fetchEvidence } from './fetch-evidence.js'
+import { fetchMaaKeys } from './fetch-maa-keys.js'
+import type { Fetch } from './http.js'
+
+export interface VerifyRouterOptions {
+  /** Base URL of the router. */
+  readonly url: string
+  readonly trust: TrustPolicy
+  readonly fetch: Fetch
+  /** Asked once, after everything was fetched. */
+  readonly now: () => Date
+  /** 16 to 64 bytes that nobody can foresee; 32 from the platform if left out. */
+  readonly randomNonce?: (() => Uint8Array) | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+/** The verdict, and the document as it was served. */
+export type RouterVerdict = Verdict & { readonly document: string }
+
+/**
+ * Asks a router for evidence about a fresh nonce, fetches the keys of its attestation provider and
+ * verifies. Throws a {@link CheckError} if it could not come to a verdict.
+ */
+export async function verifyRouter(options: VerifyRouterOptions): Promise<RouterVerdict> {
+  const { url, trust, fetch, now, signal } = options
+  const nonce = options.randomNonce?.() ?? crypto.getRandomValues(new Uint8Array(32))
+  const { document, evidence } = await fetchEvidence({ url, nonce, fetch, signal })
+  const endpoints = providersToAsk(evidence, trust)
+  const maaKeys: readonly MaaKeySet[] = await Promise.all(
+    endpoints.map((endpoint) => fetchMaaKeys({ endpoint, fetch, signal }))
+  )
+  const verdict = await verifyEvidence(evidence, trust, { now: now(), nonce, maaKeys })
+  return { ...verdict, document }
+}
+
+/**
+ * The provider that the evidence names, if the trust policy accepts it: what the router says must not
+ * make us call a host that nobody trusts. Without keys the token's claims are mismatches.
+ */
+function providersToAsk({ maa }: EvidenceDocument, trust: TrustPolicy): string[] {
+  if (maa === undefined || trust.maa === 'none') return []
+  const accepted = trust.maa === 'any' ? isHttpsOrigin(maa.endpoint) : trust.maa.endpoints.includes(maa.endpoint)
+  return accepted ? [maa.endpoint] : []
+}

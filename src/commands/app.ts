@@ -1,0 +1,53 @@
+import type { Run } from '../steps/index.js'
+import type { Terminal } from '../terminal/index.js'
+import type { ApprovalOptions, SharedOptions } from './options.js'
+
+/** What the composition root gives to the verbs. */
+export interface App {
+  readonly terminal: Terminal
+  readonly signal: AbortSignal
+  /** Reads the configuration, opens cloud, state and (unless it is only a look) the lock. */
+  open(command: string, options: SharedOptions & ApprovalOptions, access: 'read' | 'write'): Promise<Session>
+  readonly emulator: EmulatorControl
+  /** Text of `templates/confrouter.yaml`. */
+  starterConfig(): Promise<string>
+}
+
+/** One deployment, opened for one command. */
+export interface Session {
+  readonly run: Run
+  /** Questions are asked on clouds where a change costs something; never on loopback. */
+  readonly asks: boolean
+  /** Records that a person or a flag approved this host data. */
+  acceptHostData(hostData: string): void
+  close(): Promise<void>
+}
+
+export interface EmulatorStatus {
+  readonly running: boolean
+  readonly directory: string
+  readonly pid?: number
+  readonly armEndpoint?: string
+}
+
+export interface EmulatorControl {
+  start(options: EmulatorOptions): Promise<EmulatorStatus>
+  /** Runs it in this process until it is interrupted. */
+  serve(options: EmulatorOptions): Promise<void>
+  stop(options: { readonly stateDir: string }): Promise<EmulatorStatus>
+  status(options: { readonly stateDir: string }): Promise<EmulatorStatus>
+  /** Stops it and deletes its state. */
+  reset(options: { readonly stateDir: string }): Promise<EmulatorStatus>
+}
+
+export interface EmulatorOptions {
+  readonly stateDir: string
+  readonly port?: number | undefined
+  readonly rbacDelay?: number | undefined
+}
+
+/** Wraps a verb: builds the app, runs it, renders what it throws and sets the exit code. */
+export type Execute = <Options extends { readonly json?: boolean }>(
+  name: string,
+  verb: (app: App, options: Options) => Promise<void>
+) => (options: Options) => Promise<void>

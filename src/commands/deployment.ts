@@ -1,0 +1,276 @@
+import { Command, Option } from 'commander'
+import {
+  allSteps,
+  type Outputs,
+  RunResults,
+  runSteps,
+  SmokeError,
+  type Step,
+  type StepId,
+  withNeeds
+} from '../steps/index.js'
+import type { App, Execute, Session } from './app.js'
+import { approvePlan, approveTrust } from './approval.js'
+import { type ApprovalOptions, type SharedOptions, withApproval, withDeployment } from './options.js'
+
+type Options = SharedOptions & ApprovalOptions
+
+interface Verb {
+  readonly name: string
+  readonly description: string
+  readonly example: string
+  /** The steps it does; those before them are only looked at. */
+  readonly steps: readonly StepId[]
+  readonly result: (session: Session, results: RunResults) => { readonly human: string; readonly json: object }
+}
+
+const verbs: readonly Verb[] = [
+  {
+    name: 'build',
+    description: 'build the router image and pin it by digest',
+    example: 'confrouter build --local',
+    steps: ['image'],
+    result: (_session, results) => {
+      const { reference, digest } = results.get('image')
+      return { human: reference, json: { image: reference, imageDigest: digest } }
+    }
+  },
+  {
+    name: 'provision',
+    description: 'resource group, attestation provider, key vault, identity and role assignments',
+    example: 'confrouter provision --config confrouter.yaml',
+    steps: ['resource-group', 'attestation', 'vault', 'identity', 'roles'],
+    result: (_session, results) => {
+      const attestationEndpoint = results.get('attestation').attestUri
+      const { vaultUri } = results.get('vault')
+      const identity = results.get('identity').id
+      return {
+        human: table([
+          ['attestation', attestationEndpoint],
+          ['key vault', vaultUri],
+          ['identity', identity]
+        ]),
+        json: { attestationEndpoint, vaultUri, identity }
+      }
+    }
+  },
+  {
+    name: 'policy',
+    description: 'fill the template, generate the CCE policy and print its host data',
+    example: 'confrouter policy --local',
+    steps: ['policy'],
+    result: (_session, results) => {
+      const policy = results.get('policy')
+      return {
+        human: table([
+          ['host data', policy.hostData],
+          ['policy', policy.files.policy],
+          ['template', policy.files.template],
+          ['release policy', policy.files.releasePolicy],
+          ['trust policy', policy.files.trust]
+        ]),
+        json: policyJson(policy)
+      }
+    }
+  },
+  {
+    name: 'key',
+    description: 'create or update the exportable key with the release policy',
+    example: 'confrouter key --config confrouter.yaml',
+    steps: ['key'],
+    result: (_session, results) => ({
+      human: results.get('key').id,
+      json: { keyId: results.get('key').id, hostData: results.get('policy').hostData }
+    })
+  },
+  {
+    name: 'deploy',
+    description: 'seal the secrets, deploy the container group and print its address',
+    example: 'confrouter deploy --config confrouter.yaml',
+    steps: ['deploy'],
+    result: (_session, results) => ({
+      human: results.get('deploy').endpoint,
+      json: { endpoint: results.get('deploy').endpoint, hostData: results.get('deploy').hostData }
+    })
+  }
+]
+
+/** One command for each step of the procedure, and `up` for all of them. */
+export function deploymentCommands(execute: Execute): readonly Command[] {
+  return [...verbs.map((verb) => stepCommand(verb, execute)), smokeCommand(execute), upCommand(execute)]
+}
+
+function stepCommand(verb: Verb, execute: Execute): Command {
+  const command = withApproval(withDeployment(new Command(verb.name).description(verb.description), verb.example))
+  return command.action(
+    execute<Options>(verb.name, async (app, options) => {
+      const session = await app.open(verb.name, options, 'write')
+      try {
+        const steps = withNeeds(verb.steps)
+        await approvePlan(app, session, options, steps)
+        const observeOnly = new Set(steps.map(({ id }) => id).filter((id) => !verb.steps.includes(id)))
+        const early =
+          verb.name === 'key'
+            ? await runWithProgress(app, session, verb.name, withNeeds(['policy', 'roles']), { observeOnly })
+            : undefined
+        if (early !== undefined) await approveTrust(app, session, early)
+        const results = await runWithProgress(app, session, verb.name, steps, { observeOnly, before: early })
+        const { human, json } = verb.result(session, results)
+        app.terminal.result({ human, json: document(verb.name, session, results, json) })
+      } finally {
+        await session.close()
+      }
+    })
+  )
+}
+
+function smokeCommand(execute: Execute): Command {
+  const command = withDeployment(
+    new Command('smoke').description('prove that the deployed router is the one of this source and answers'),
+    'confrouter smoke --local'
+  )
+  return command.action(
+    execute<Options>('smoke', async (app, options) => {
+      const session = await app.open('smoke', options, 'read')
+      try {
+        const steps = withNeeds(['smoke'])
+        const others = new Set(steps.map(({ id }) => id).filter((id) => id !== 'smoke'))
+        const results = await runWithProgress(app, session, 'smoke', steps, {
+          observeOnly: others,
+          asTheyAre: new Set<StepId>(['key', 'deploy'])
+        })
+        const { checks } = results.get('smoke')
+        app.terminal.result({
+          human: checkTable(checks),
+          json: { schemaVersion: 1, ok: true, command: 'smoke', checks }
+        })
+      } catch (error) {
+        if (error instanceof SmokeError) app.terminal.info(checkTable(error.checks))
+        throw error
+      } finally {
+        await session.close()
+      }
+    })
+  )
+}
+
+function upCommand(execute: Execute): Command {
+  const command = withApproval(
+    withDeployment(
+      new Command('up').description('do all steps, from source to a verified, answering router'),
+      'confrouter up --local'
+    )
+  ).addOption(new Option('--no-smoke', 'leave the smoke test out'))
+  return command.action(
+    execute<Options & { readonly smoke: boolean }>('up', async (app, options) => {
+      const session = await app.open('up', options, 'write')
+      try {
+        const steps = options.smoke ? allSteps : allSteps.filter(({ id }) => id !== 'smoke')
+        await approvePlan(app, session, options, steps)
+        const before = session.asks
+          ? await runWithProgress(app, session, 'up', withNeeds(['policy', 'roles']), {})
+          : undefined
+        if (before !== undefined) await approveTrust(app, session, before)
+        const results = await runWithProgress(app, session, 'up', steps, { before })
+        app.terminal.result({
+          human: upSummary(session, results),
+          json: document('up', session, results, upJson(results))
+        })
+      } finally {
+        await session.close()
+      }
+    })
+  )
+}
+
+async function runWithProgress(
+  app: App,
+  session: Session,
+  title: string,
+  steps: readonly Step[],
+  options: {
+    readonly observeOnly?: ReadonlySet<StepId>
+    readonly asTheyAre?: ReadonlySet<StepId>
+    readonly before?: RunResults | undefined
+  }
+): Promise<RunResults> {
+  const progress = app.terminal.progress(
+    `confrouter ${title}`,
+    steps.filter(({ id }) => options.before?.has(id) !== true).map((step) => ({ id: step.id, title: step.title }))
+  )
+  try {
+    return await runSteps(session.run, steps, { ...options, progress })
+  } finally {
+    await progress.close()
+  }
+}
+
+function document(command: string, session: Session, results: RunResults, more: object): object {
+  return {
+    schemaVersion: 1,
+    ok: true,
+    command,
+    cloud: session.run.config.cloud,
+    simulated: session.run.simulated,
+    ...more,
+    steps: results.reports,
+    changed: results.reports.some(({ action }) => action !== 'none')
+  }
+}
+
+function policyJson(policy: Outputs['policy']): object {
+  return {
+    hostData: policy.hostData,
+    engine: policy.engine,
+    policyFile: policy.files.policy,
+    templateFile: policy.files.template,
+    skrPolicyFile: policy.files.releasePolicy,
+    trustFile: policy.files.trust,
+    layers: policy.layers,
+    warnings: policy.warnings
+  }
+}
+
+function upJson(results: RunResults): object {
+  return {
+    endpoint: results.get('deploy').endpoint,
+    hostData: results.get('policy').hostData,
+    image: results.get('image').reference,
+    imageDigest: results.get('image').digest,
+    attestationEndpoint: results.get('attestation').attestUri,
+    vaultUri: results.get('vault').vaultUri,
+    keyId: results.get('key').id
+  }
+}
+
+function upSummary(session: Session, results: RunResults): string {
+  const { endpoint } = results.get('deploy')
+  const model = session.run.config.smoke.model
+  return [
+    table([
+      ['endpoint', endpoint],
+      ['host data', results.get('policy').hostData],
+      ['image', results.get('image').reference],
+      ['key', results.get('key').id],
+      ['trust policy', results.get('policy').files.trust]
+    ]),
+    ...(session.run.simulated ? ['', 'simulated: no hardware protection (Azure on loopback)'] : []),
+    ...(model === undefined
+      ? []
+      : [
+          '',
+          'try it:',
+          `  curl -N ${endpoint}/v1/chat/completions -H 'content-type: application/json' \\`,
+          `    -d '{"model":"${model}","stream":true,"messages":[{"role":"user","content":"hello there"}]}'`
+        ])
+  ].join('\n')
+}
+
+function checkTable(checks: Outputs['smoke']['checks']): string {
+  return table(checks.map(({ id, outcome, detail }) => [`${outcome.padEnd(7)} ${id}`, detail]))
+}
+
+function table(rows: readonly (readonly [string, string])[]): string {
+  const width = Math.max(...rows.map(([name]) => name.length)) + 2
+  return rows.map(([name, value]) => `${name.padEnd(width)}${value}`).join('\n')
+}

@@ -1,0 +1,53 @@
+import { Command, Option } from 'commander'
+import { deleteAll, deletions } from '../steps/index.js'
+import type { Execute } from './app.js'
+import { declined } from './approval.js'
+import { type SharedOptions, withDeployment } from './options.js'
+
+export function downCommand(execute: Execute): Command {
+  return withDeployment(
+    new Command('down')
+      .description('delete what `up` made')
+      .addOption(new Option('--confirm <name>', 'the deployment’s name, typed again, in place of the question'))
+      .addOption(new Option('--purge', 'also purge the key vault, which cannot be undone')),
+    'confrouter down --confirm confrouter'
+  ).action(
+    execute<SharedOptions & { readonly confirm?: string; readonly purge?: boolean }>('down', async (app, options) => {
+      const session = await app.open('down', options, 'write')
+      try {
+        const { run } = session
+        const list = deletions(run, { purge: options.purge === true })
+        if (list.length > 0 && session.asks) {
+          for (const { title } of list) app.terminal.info(`  - ${title}`)
+          const typed =
+            options.confirm ??
+            (await app.terminal.askText({
+              question: `Type ${run.config.name} to delete all of this`,
+              flag: '--confirm <name>'
+            }))
+          if (typed !== run.config.name) throw declined()
+        }
+        const progress = app.terminal.progress('confrouter down', list)
+        try {
+          await deleteAll(run, list, progress)
+        } finally {
+          await progress.close()
+        }
+        const deleted = list.map(({ title }) => title)
+        app.terminal.result({
+          human: deleted.length === 0 ? 'nothing to delete' : `deleted: ${deleted.join(', ')}`,
+          json: {
+            schemaVersion: 1,
+            ok: true,
+            command: 'down',
+            cloud: run.config.cloud,
+            deleted,
+            changed: deleted.length > 0
+          }
+        })
+      } finally {
+        await session.close()
+      }
+    })
+  )
+}

@@ -1,0 +1,68 @@
+import { type Command, Option } from 'commander'
+
+/** What every verb that acts on a deployment takes. */
+export interface SharedOptions {
+  readonly config?: string
+  readonly cloud?: string
+  readonly local?: boolean
+  readonly stateDir?: string
+  readonly json?: boolean
+  readonly yes?: boolean
+  readonly input: boolean
+  readonly verbose?: boolean
+  readonly quiet?: boolean
+  readonly color: boolean
+}
+
+const documentation = 'https://github.com/confrouter/confrouter/blob/main/docs'
+
+const exitCodes = `
+Exit codes:
+  0 done, 1 unexpected, 2 usage, 3 configuration, 4 this machine, 5 remote failed or could not check,
+  6 evidence rejected, 7 declined or input needed, 10 there are differences, 130 interrupted
+
+Docs: ${documentation}/errors.md`
+
+/** The flags that say how to talk; every verb has them. */
+export function withOutput(command: Command): Command {
+  return command
+    .addOption(new Option('--json', 'print the result as one JSON document on stdout'))
+    .addOption(new Option('--no-input', 'never ask; an answer that is needed is an error'))
+    .addOption(new Option('-v, --verbose', 'show more of what is done'))
+    .addOption(new Option('-q, --quiet', 'show errors only'))
+    .addOption(new Option('--no-color', 'no colour'))
+}
+
+/** One definition of each shared flag: same name, same words, same variable everywhere. */
+export function withDeployment(command: Command, example: string): Command {
+  return withOutput(
+    command
+      .addOption(new Option('--config <file>', 'configuration file').env('CONFROUTER_CONFIG'))
+      .addOption(new Option('--cloud <name>', 'azure, azure-usgov, azure-china or local'))
+      .addOption(new Option('--local', 'the same as --cloud local: Azure on loopback, no account needed'))
+      .addOption(
+        new Option('--state-dir <dir>', 'folder for state, policy and images')
+          .env('CONFROUTER_STATE_DIR')
+          .default('.confrouter')
+      )
+  ).addHelpText('after', `\nExample:\n  $ ${example}\n${exitCodes}`)
+}
+
+/** Flags of the verbs that change something. */
+export function withApproval(command: Command): Command {
+  return command
+    .addOption(new Option('-y, --yes', 'answer yes to the plan; does not cover a change of trust'))
+    .addOption(
+      new Option('--accept-host-data <hex>', 'approve a change of trust to exactly this host data').argParser((value) =>
+        value.toLowerCase()
+      )
+    )
+}
+
+export interface ApprovalOptions {
+  readonly acceptHostData?: string
+}
+
+export function helpEnd(example: string): string {
+  return `\nExample:\n  $ ${example}\n${exitCodes}`
+}

@@ -1,0 +1,152 @@
+import { spawn } from 'node:child_process'
+import { mkdir, open, readFile, rm } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { AzureEnvironment } from '../azure/environment.js'
+import { UserError } from '../base/user-error.js'
+import type { EmulatorControl, EmulatorOptions, EmulatorStatus } from '../commands/app.js'
+import { type EmulatorEnvironment, isAlive, readEnvironment } from '../emulator/environment.js'
+import { programs } from './package-files.js'
+
+/** The emulator as one more cloud: its endpoints, root and credential. */
+export async function localEnvironment(emulator: EmulatorEnvironment): Promise<AzureEnvironment> {
+  return {
+    armEndpoint: emulator.armEndpoint,
+    armScope: `${emulator.armEndpoint}/.default`,
+    credential: {
+      kind: 'client-secret',
+      authorityHost: emulator.authorityHost,
+      tenantId: emulator.tenantId,
+      clientId: emulator.clientId,
+      clientSecret: emulator.clientSecret
+    },
+    ca: await readFile(emulator.caFile, 'utf8'),
+    pollIntervalMs: 25,
+    roleWaitSeconds: 600
+  }
+}
+
+/** Absolute: the emulator and what it starts have other working directories than the command. */
+export function emulatorDirectory(stateDir: string): string {
+  return resolve(stateDir, 'emulator')
+}
+
+/** The running emulator of a state directory, started if there is none. */
+export async function ensureEmulator(options: EmulatorOptions, signal: AbortSignal): Promise<EmulatorEnvironment> {
+  return (await runningEmulator(options.stateDir)) ?? (await startInBackground(options, signal))
+}
+
+export async function runningEmulator(stateDir: string): Promise<EmulatorEnvironment | undefined> {
+  const environment = await readEnvironment(emulatorDirectory(stateDir))
+  return environment !== undefined && (await isAlive(environment)) ? environment : undefined
+}
+
+/**
+ * Starts the emulator as a process of its own, because the router that it runs has to outlive the
+ * command that deployed it.
+ */
+async function startInBackground(options: EmulatorOptions, signal: AbortSignal): Promise<EmulatorEnvironment> {
+  const directory = emulatorDirectory(options.stateDir)
+  await mkdir(directory, { recursive: true, mode: 0o700 })
+  const logFile = join(directory, 'emulator.log')
+  const log = await open(logFile, 'a', 0o600)
+  const offset = (await log.stat()).size
+  const child = spawn(process.execPath, [programs.cli, 'emulator', 'start', '--foreground', ...flagsOf(options)], {
+    detached: true,
+    stdio: ['ignore', log.fd, log.fd],
+    // A stray option in the caller's shell must not change a process that goes on after it.
+    env: { ...process.env, NODE_OPTIONS: '' }
+  })
+  await log.close()
+  let ended: number | undefined
+  child.once('exit', (code) => (ended = code ?? 1))
+  child.unref()
+  const deadline = Date.now() + 30_000
+  while (ended === undefined && Date.now() < deadline) {
+    const environment = await readEnvironment(directory)
+    if (environment !== undefined && environment.pid === child.pid && (await isAlive(environment))) return environment
+    await sleep(20, undefined, { signal })
+  }
+  const said = (await readFile(logFile)).subarray(offset).toString('utf8').trim()
+  throw new UserError('machine', 'emulator.not-started', 'the emulator did not start', {
+    why: firstProblem(said),
+    next: [`confrouter emulator start --foreground --state-dir ${options.stateDir}`, `cat ${logFile}`]
+  })
+}
+
+function flagsOf({ stateDir, port, rbacDelay }: EmulatorOptions): string[] {
+  return [
+    ...['--state-dir', stateDir],
+    ...(port === undefined ? [] : ['--port', String(port)]),
+    ...(rbacDelay === undefined ? [] : ['--rbac-delay', String(rbacDelay)])
+  ]
+}
+
+/** The child's own error line, which says more than that it ended. */
+function firstProblem(log: string): string {
+  const line = log.split('\n').find((text) => text.startsWith('error: '))
+  return line?.slice('error: '.length) ?? (log === '' ? 'it wrote nothing' : (log.split('\n').at(-1) ?? ''))
+}
+
+export function emulatorControl(signal: AbortSignal): EmulatorControl {
+  return {
+    async start(options) {
+      return describe(options.stateDir, await ensureEmulator(options, signal))
+    },
+    async serve(options) {
+      const { startEmulator } = await import('../emulator/index.js')
+      const emulator = await startEmulator({
+        directory: emulatorDirectory(options.stateDir),
+        sidecarBundle: programs.sidecar,
+        ...(options.port === undefined ? {} : { port: options.port }),
+        ...(options.rbacDelay === undefined ? {} : { rbacDelaySeconds: options.rbacDelay })
+      })
+      await untilAborted(signal)
+      await emulator.close()
+    },
+    async stop({ stateDir }) {
+      const running = await runningEmulator(stateDir)
+      if (running !== undefined) await stopProcess(running)
+      return describe(stateDir, undefined)
+    },
+    async status({ stateDir }) {
+      return describe(stateDir, await runningEmulator(stateDir))
+    },
+    async reset({ stateDir }) {
+      const running = await runningEmulator(stateDir)
+      if (running !== undefined) await stopProcess(running)
+      await rm(emulatorDirectory(stateDir), { recursive: true, force: true })
+      // What was recorded about its resources is void with them.
+      await rm(join(stateDir, 'state.json'), { force: true })
+      return describe(stateDir, undefined)
+    }
+  }
+}
+
+function describe(stateDir: string, environment: EmulatorEnvironment | undefined): EmulatorStatus {
+  const directory = emulatorDirectory(stateDir)
+  if (environment === undefined) return { running: false, directory }
+  return { running: true, directory, pid: environment.pid, armEndpoint: environment.armEndpoint }
+}
+
+/** The process answered as this directory's emulator a moment ago, so its id is not somebody else's. */
+async function stopProcess(environment: EmulatorEnvironment): Promise<void> {
+  process.kill(environment.pid, 'SIGTERM')
+  const deadline = Date.now() + 40_000
+  while (Date.now() < deadline) {
+    try {
+      process.kill(environment.pid, 0)
+    } catch {
+      return
+    }
+    await sleep(20)
+  }
+  throw new UserError('machine', 'emulator.not-stopped', `the emulator (process ${environment.pid}) does not end`, {
+    next: [`kill -9 ${environment.pid}`]
+  })
+}
+
+function untilAborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve()
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+}

@@ -1,0 +1,109 @@
+import { UserError } from '../base/user-error.js'
+import type { Listeners } from './access.js'
+import type { Handler } from './http.js'
+import { type RunningServer, serve } from './server.js'
+import type { Collection } from './store.js'
+import { systemCode } from './system-error.js'
+
+export interface ListenersOptions {
+  /** Which port each name has had; clients keep URLs with ports in them, a vault's for example. */
+  readonly ports: Collection<number>
+  readonly tls: { readonly key: string; readonly certificate: string }
+  readonly log?: ((line: string) => void) | undefined
+}
+
+export interface OpenListeners extends Listeners {
+  /** Like `open`, with a first choice of port and without TLS if asked. */
+  openOn(name: string, handler: Handler, choice: PortChoice): Promise<RunningServer>
+  /** Gives the port up for good: its name will not be used again. */
+  forget(name: string): Promise<void>
+  closeAll(): Promise<void>
+}
+
+export interface PortChoice {
+  /** Tried first when the name has no port yet. */
+  readonly preferred?: number
+  /** Insisted on, whatever the name had before; 0 only says that there is no first choice. */
+  readonly required?: number | undefined
+  readonly plain?: boolean
+}
+
+interface Entry {
+  handler: Handler
+  readonly server: Promise<RunningServer>
+}
+
+/** Listeners by name. A name keeps its port across restarts; a port that someone else took is an error. */
+export function createListeners({ ports, tls, log }: ListenersOptions): OpenListeners {
+  const open = new Map<string, Entry>()
+
+  async function bind(name: string, handler: Handler, choice: PortChoice): Promise<RunningServer> {
+    const known = open.get(name)
+    if (known) {
+      known.handler = handler
+      return known.server
+    }
+    const start = async () => {
+      const server = await firstFree(name, choice)
+      if (ports.get(name) !== server.port) await ports.set(name, server.port)
+      return server
+    }
+    const firstFree = async (owner: string, { preferred, required }: PortChoice): Promise<RunningServer> => {
+      const kept = required !== undefined && required !== 0 ? required : ports.get(owner)
+      if (kept !== undefined) return listen(kept, owner)
+      if (preferred !== undefined && required === undefined) {
+        try {
+          return await listen(preferred, owner)
+        } catch (error) {
+          if (!(error instanceof UserError)) throw error
+        }
+      }
+      return listen(0, owner)
+    }
+    const listen = async (port: number, owner: string): Promise<RunningServer> => {
+      try {
+        return await serve({
+          handler: (request) => entry.handler(request),
+          port,
+          tls: choice.plain ? undefined : tls,
+          log
+        })
+      } catch (error) {
+        throw portError(error, port, owner)
+      }
+    }
+    const entry: Entry = { handler, server: Promise.resolve().then(start) }
+    open.set(name, entry)
+    entry.server.catch(() => open.delete(name))
+    return entry.server
+  }
+
+  async function close(name: string): Promise<void> {
+    const entry = open.get(name)
+    open.delete(name)
+    await (await entry?.server)?.close()
+  }
+
+  return {
+    open: async (name, handler) => (await bind(name, handler, {})).origin,
+    openOn: bind,
+    close,
+    forget: async (name) => {
+      await close(name)
+      await ports.delete(name)
+    },
+    closeAll: async () => {
+      await Promise.all([...open.keys()].map(close))
+    }
+  }
+}
+
+function portError(error: unknown, port: number, name: string): unknown {
+  const code = systemCode(error)
+  if (code !== 'EADDRINUSE' && code !== 'EACCES') return error
+  return new UserError('machine', 'emulator.port-taken', `port ${port} on 127.0.0.1 is not free`, {
+    why: `the emulated ${name} is known to clients by this port`,
+    next: [`end the program that listens on port ${port} (lsof -i :${port})`, 'confrouter emulator reset'],
+    cause: error
+  })
+}

@@ -1,0 +1,79 @@
+import type { OciDigest, Sha256Hex } from '../base/digest.js'
+import { LayerError, layerRootHash } from '../layers/index.js'
+import type { ImageConfig, ImageContent, ImageLayer } from './image.js'
+import { ImageError } from './image-error.js'
+import { quote } from './manifest.js'
+import { addToRootHashCache, readRootHashCache, type LayerFacts } from './root-hash-cache.js'
+
+export interface ImageFactsOptions {
+  /**
+   * A file that remembers root hashes by diff id. It has to be as safe from strangers as the policy
+   * itself: whoever can write it decides which layers the policy allows.
+   */
+  readonly cacheFile?: string | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+/** What a policy has to know of an image. */
+export interface ImageFacts {
+  readonly config: ImageConfig
+  /** dm-verity root hashes, lowest layer first. */
+  readonly layers: readonly Sha256Hex[]
+  /** Sentences for people, none of which makes the hashes wrong. */
+  readonly warnings: readonly string[]
+}
+
+/** Computes the root hash of every layer, each distinct layer once, and checks all digests on the way. */
+export async function imageFacts(image: ImageContent, options: ImageFactsOptions = {}): Promise<ImageFacts> {
+  const known =
+    options.cacheFile === undefined ? new Map<OciDigest, LayerFacts>() : await readRootHashCache(options.cacheFile)
+  const computed = new Map<OciDigest, LayerFacts>()
+  const facts: LayerFacts[] = []
+  for (const [index, layer] of image.layers.entries()) {
+    options.signal?.throwIfAborted()
+    const label = `layer ${index} of ${image.reference}`
+    const found =
+      known.get(layer.diffId) ?? computed.get(layer.diffId) ?? (await computeFacts(layer, label, options.signal))
+    if (!known.has(layer.diffId)) computed.set(layer.diffId, found)
+    facts.push(found)
+  }
+  if (options.cacheFile !== undefined && computed.size > 0) await addToRootHashCache(options.cacheFile, computed)
+  return {
+    config: image.config,
+    layers: facts.map(({ rootHash }) => rootHash),
+    warnings: facts.flatMap(({ implicitParents }, index) =>
+      implicitParentsWarning(image.reference, index, implicitParents)
+    )
+  }
+}
+
+async function computeFacts(layer: ImageLayer, label: string, signal: AbortSignal | undefined): Promise<LayerFacts> {
+  try {
+    const { rootHash, diffId, implicitParents } = await layerRootHash(abortable(layer.open(), signal))
+    // The hash is of these very bytes only if they were all read, and then the stream has checked them.
+    if (diffId !== layer.diffId) throw new ImageError('image.digest-mismatch', `${label} was not read to its end`)
+    return { rootHash, implicitParents }
+  } catch (error) {
+    if (!(error instanceof LayerError)) throw error
+    throw new ImageError('image.layer', `${label} cannot become a file system: ${error.message}`, { cause: error })
+  }
+}
+
+async function* abortable(
+  stream: AsyncIterable<Uint8Array>,
+  signal: AbortSignal | undefined
+): AsyncGenerator<Uint8Array, void, undefined> {
+  for await (const chunk of stream) {
+    signal?.throwIfAborted()
+    yield chunk
+  }
+}
+
+function implicitParentsWarning(reference: string, index: number, directories: readonly string[]): readonly string[] {
+  if (directories.length === 0) return []
+  const some = directories.slice(0, 3).map(quote).join(', ')
+  return [
+    `layer ${index} of ${reference} has no entry of its own for ${some}${directories.length > 3 ? ' and more' : ''}: ` +
+      'older hosts give such a layer another root hash and refuse it'
+  ]
+}

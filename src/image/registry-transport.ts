@@ -1,0 +1,95 @@
+import { ImageError } from './image-error.js'
+
+interface TransportOptions {
+  /** For messages. */
+  readonly registry: string
+  readonly fetch: typeof globalThis.fetch
+  readonly signal: AbortSignal | undefined
+  /** How long the registry may say nothing, before the first byte or between two; a minute if not given. */
+  readonly silenceMs?: number
+}
+
+/** An answer whose body is read once, or discarded. */
+export interface RegistryAnswer {
+  readonly status: number
+  readonly headers: Headers
+  body(): AsyncIterable<Uint8Array>
+  discard(): Promise<void>
+}
+
+type Transport = (url: string, init: RequestInit, label: string) => Promise<RegistryAnswer>
+
+/** No answer, or one that broke off: another attempt may succeed. */
+export class TransientError extends ImageError {
+  constructor(problem: string, cause?: unknown) {
+    super('registry.unreachable', problem, { cause })
+  }
+}
+
+const defaultSilenceMs = 60_000
+
+/**
+ * `fetch` for a registry: redirects are left to the caller, a silence ends the exchange, and
+ * what the network does becomes a `TransientError`. The caller's abort passes through as its own reason.
+ */
+export function createTransport({
+  registry,
+  fetch,
+  signal,
+  silenceMs = defaultSilenceMs
+}: TransportOptions): Transport {
+  return async (url, init, label) => {
+    signal?.throwIfAborted()
+    const silence = new AbortController()
+    const signals = signal === undefined ? silence.signal : AbortSignal.any([signal, silence.signal])
+    const failure = (cause: unknown) => {
+      signal?.throwIfAborted()
+      return new TransientError(`${registry} could not be reached for ${label}`, cause)
+    }
+    const timer = setTimeout(abort, silenceMs, silence)
+    let response: Response
+    try {
+      response = await fetch(url, { redirect: 'manual', ...init, signal: signals })
+    } catch (cause) {
+      throw failure(cause)
+    } finally {
+      clearTimeout(timer)
+    }
+    return {
+      status: response.status,
+      headers: response.headers,
+      body: () => readBody(response, silence, silenceMs, failure),
+      discard: async () => response.body?.cancel()
+    }
+  }
+}
+
+async function* readBody(
+  response: Response,
+  silence: AbortController,
+  silenceMs: number,
+  failure: (cause: unknown) => unknown
+): AsyncGenerator<Uint8Array, void, undefined> {
+  if (response.body === null) return
+  const reader = response.body.getReader()
+  try {
+    for (;;) {
+      // The clock runs only while we wait for the registry, not while the consumer works.
+      const timer = setTimeout(abort, silenceMs, silence)
+      const chunk = await reader.read().finally(() => {
+        clearTimeout(timer)
+      })
+      if (chunk.done) return
+      yield chunk.value
+    }
+  } catch (cause) {
+    throw failure(cause)
+  } finally {
+    // Gives the connection back when the consumer leaves early; after the end it does nothing.
+    await reader.cancel().catch(() => undefined)
+  }
+}
+
+function abort(controller: AbortController): void {
+  controller.abort()
+}

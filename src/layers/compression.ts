@@ -1,0 +1,89 @@
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { createGunzip } from 'node:zlib'
+import { ByteReader } from './byte-reader.js'
+import { concatBytes } from '../base/bytes.js'
+import { LayerError } from './layer-error.js'
+import { decompressZstd, isZstd } from './zstd.js'
+
+export interface DecompressOptions {
+  /** What the layer may grow to, in bytes; 16 GiB if not given, more than a container group takes. */
+  readonly maxBytes?: number
+}
+
+const defaultMaxBytes = 16 * 1024 ** 3
+const pieceBytes = 128 * 1024
+
+/**
+ * The tar of a layer blob. Its first bytes tell gzip (also of several members) and zstd (also of several
+ * and of skippable frames); anything else is passed on as it is.
+ *
+ * Checksums of gzip are verified, those of zstd are not: compare the diff id. Throws `compression` for
+ * damaged, short or continued streams, `expansion-limit` before more than `maxBytes` have come out.
+ */
+export async function* decompressLayer(
+  bytes: AsyncIterable<Uint8Array>,
+  { maxBytes = defaultMaxBytes }: DecompressOptions = {}
+): AsyncGenerator<Uint8Array, void, void> {
+  const reader = new ByteReader(bytes)
+  try {
+    let total = 0
+    for await (const piece of decompress(reader)) {
+      total += piece.length
+      if (total > maxBytes) {
+        throw new LayerError('expansion-limit', `the layer is larger than ${maxBytes} bytes when it is decompressed`)
+      }
+      yield piece
+    }
+  } finally {
+    await reader.close()
+  }
+}
+
+async function* decompress(reader: ByteReader): AsyncGenerator<Uint8Array, void, void> {
+  const magic = await reader.take(4)
+  const rest = unread(magic, reader)
+  if (magic[0] === 0x1f && magic[1] === 0x8b) yield* decompressGzip(rest)
+  else if (isZstd(magic)) yield* decompressZstd(new ByteReader(rest))
+  else yield* rest
+}
+
+async function* unread(head: Uint8Array, reader: ByteReader): AsyncGenerator<Uint8Array, void, void> {
+  const next = await reader.takeSome(pieceBytes)
+  yield next === undefined ? head : concatBytes(head, next)
+  for (let piece = next; piece !== undefined;) {
+    piece = await reader.takeSome(pieceBytes)
+    if (piece !== undefined) yield piece
+  }
+}
+
+async function* decompressGzip(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
+  const gunzip = createGunzip({ chunkSize: pieceBytes })
+  let fed = 0
+  let exhausted = false
+  async function* feed() {
+    for await (const piece of bytes) {
+      fed += piece.length
+      yield piece
+    }
+    exhausted = true
+  }
+  const feeding = pipeline(Readable.from(feed()), gunzip)
+  // Whatever fails here also comes out of the reading side, which is where it is handled.
+  feeding.catch(() => undefined)
+  try {
+    yield* gunzip as AsyncIterable<Uint8Array>
+  } catch (error) {
+    if (!isZlibError(error)) throw error
+    throw new LayerError('compression', `the gzip stream of the layer is not valid: ${error.message}`, { cause: error })
+  }
+  // zlib takes zeros behind the last member for padding and stops reading.
+  if (!exhausted || gunzip.bytesWritten !== fed) {
+    throw new LayerError('compression', 'the gzip stream of the layer is followed by other bytes')
+  }
+}
+
+function isZlibError(error: unknown): error is { readonly code: string; readonly message: string } {
+  if (typeof error !== 'object' || error === null || !('code' in error) || !('message' in error)) return false
+  return typeof error.code === 'string' && error.code.startsWith('Z_') && typeof error.message === 'string'
+}

@@ -1,0 +1,192 @@
+import { createHash } from 'node:crypto'
+import { parseOciDigest, type OciDigest, type Sha256Hex } from '../base/digest.js'
+import { asciiBytes, displayText, joinBytes, sliceBytes } from './byte-string.js'
+import { VerityTree } from './dm-verity.js'
+import type { BlockSink } from './ext4/block-writer.js'
+import { blockBytes, fileTypes, maxDiskBytes } from './ext4/format.js'
+import { Ext4Image } from './ext4/image.js'
+import type { InodeAttributes, InodeTimes } from './ext4/inode.js'
+import { splitPath } from './ext4/path.js'
+import { encodeTime, noTime } from './ext4/time.js'
+import type { TarEntry } from './tar/entry.js'
+import { readTar } from './tar/reader.js'
+
+export interface LayerHash {
+  /** Root of the dm-verity tree over the file system: what a CCE policy lists under `layers`. */
+  readonly rootHash: Sha256Hex
+  /** SHA-256 of all bytes of the tar: the layer's entry in `rootfs.diff_ids` of the image configuration. */
+  readonly diffId: OciDigest
+  /** Size of the file system in bytes, and in blocks of 4096. */
+  readonly ext4Size: number
+  readonly blocks: number
+  /** Inodes that the file system has room for. */
+  readonly inodes: number
+  /**
+   * Directories that have something in them and no entry of their own, the first 100. A platform with a
+   * hcsshim older than its change #2270 gives them the current time, and so finds another hash each time.
+   */
+  readonly implicitParents: readonly string[]
+}
+
+export interface LayerHashOptions {
+  /** Receives the blocks of the file system, each once and in no particular order. */
+  readonly onBlock?: BlockSink
+  /** Largest file system, in bytes; at most 128 GiB, where the format ends. */
+  readonly maxImageBytes?: number
+  /** Memory for names, inodes and attributes, in bytes, 512 MiB if not given: about a million files. */
+  readonly maxMetadataBytes?: number
+}
+
+const maxImplicitParents = 100
+const defaultMaxMetadataBytes = 512 * 1024 * 1024
+const whiteoutPrefix = asciiBytes('.wh.')
+const opaqueWhiteout = asciiBytes('.wh..wh..opq')
+const opaqueXattr = asciiBytes('trusted.overlay.opaque')
+const opaqueValue = Buffer.from('y')
+const noTimes: InodeTimes = { accessed: noTime, modified: noTime, changed: noTime, created: noTime }
+
+/**
+ * Hashes a layer as the platform does before it mounts it: the uncompressed tar becomes an ext4 image
+ * with overlay whiteouts, and the image a dm-verity device whose root hash is returned. Equal to
+ * `dmverity-vhd roothash` and to hcsshim's `tar2ext4.ConvertAndComputeRootDigest`.
+ *
+ * Nothing is kept of the files but their metadata. Reads `tar` to its end, also behind the end of the
+ * archive. Throws a {@link LayerError} for a layer that the platform would refuse.
+ */
+export async function layerRootHash(
+  tar: AsyncIterable<Uint8Array>,
+  options: LayerHashOptions = {}
+): Promise<LayerHash> {
+  const tree = new VerityTree()
+  const { onBlock } = options
+  const image = new Ext4Image(
+    (index, block) => {
+      tree.add(index, block)
+      onBlock?.(index, block)
+    },
+    {
+      maxBlocks: Math.floor(Math.min(options.maxImageBytes ?? maxDiskBytes, maxDiskBytes) / blockBytes),
+      maxMetadataBytes: options.maxMetadataBytes ?? defaultMaxMetadataBytes
+    }
+  )
+  const source = new DigestedSource(tar)
+  try {
+    for await (const entry of readTar(source)) await addEntry(entry, image)
+    await source.readRest()
+  } finally {
+    await source.close()
+  }
+  const { blocks, inodes } = image.finish()
+  return {
+    rootHash: tree.root(blocks),
+    diffId: source.digest(),
+    ext4Size: blocks * blockBytes,
+    blocks,
+    inodes,
+    implicitParents: image.implicitDirectories(maxImplicitParents).map(displayText)
+  }
+}
+
+async function addEntry(entry: TarEntry, image: Ext4Image): Promise<void> {
+  image.makeParents(entry.pathBytes)
+  const { parent, name } = splitPath(entry.pathBytes)
+  if (name === opaqueWhiteout) {
+    image.addXattr(parent, opaqueXattr, opaqueValue)
+  } else if (name.startsWith(whiteoutPrefix)) {
+    image.create(joinBytes(parent, sliceBytes(name, whiteoutPrefix.length)), whiteout)
+  } else if (entry.kind === 'hard-link') {
+    image.link(entry.linkPathBytes, entry.pathBytes)
+  } else {
+    image.create(entry.pathBytes, attributesOf(entry))
+    for await (const bytes of entry.data) image.write(bytes)
+  }
+}
+
+/** What overlayfs takes for "removed in this layer": a character device 0/0. */
+const whiteout: InodeAttributes = {
+  mode: fileTypes.characterDevice,
+  uid: 0,
+  gid: 0,
+  times: noTimes,
+  size: 0,
+  linkTarget: asciiBytes(''),
+  deviceMajor: 0,
+  deviceMinor: 0,
+  xattrs: new Map()
+}
+
+function attributesOf(entry: TarEntry): InodeAttributes {
+  const modified = encodeTime(entry.modifiedAt)
+  return {
+    mode: typeOf(entry) | entry.mode,
+    uid: entry.uid,
+    gid: entry.gid,
+    times: {
+      accessed: encodeTime(entry.accessedAt),
+      modified,
+      changed: encodeTime(entry.changedAt),
+      created: modified
+    },
+    size: entry.size,
+    linkTarget: entry.linkPathBytes,
+    deviceMajor: entry.deviceMajor,
+    deviceMinor: entry.deviceMinor,
+    xattrs: entry.xattrs
+  }
+}
+
+function typeOf({ kind }: TarEntry): number {
+  switch (kind) {
+    case 'directory':
+      return fileTypes.directory
+    case 'symbolic-link':
+      return fileTypes.symbolicLink
+    case 'character-device':
+      return fileTypes.characterDevice
+    case 'block-device':
+      return fileTypes.blockDevice
+    case 'fifo':
+      return fileTypes.fifo
+    case 'file':
+    case 'global-header':
+      return fileTypes.regular
+    case 'hard-link':
+      throw new TypeError('a hard link has no inode of its own')
+    default:
+      return kind satisfies never
+  }
+}
+
+/** Hashes all that passes, and stays open when the reader of the archive has come to its end. */
+class DigestedSource implements AsyncIterable<Uint8Array> {
+  private readonly source: AsyncIterator<Uint8Array>
+  private readonly hash = createHash('sha256')
+  private ended = false
+
+  constructor(bytes: AsyncIterable<Uint8Array>) {
+    this.source = bytes[Symbol.asyncIterator]()
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
+    return { next: () => this.next() }
+  }
+
+  async readRest(): Promise<void> {
+    while ((await this.next()).done !== true);
+  }
+
+  digest(): OciDigest {
+    return parseOciDigest(`sha256:${this.hash.digest('hex')}`, 'diff id')
+  }
+
+  async close(): Promise<void> {
+    if (!this.ended) await this.source.return?.()
+  }
+
+  private async next(): Promise<IteratorResult<Uint8Array>> {
+    const result = await this.source.next()
+    if (result.done === true) this.ended = true
+    else this.hash.update(result.value)
+    return result
+  }
+}

@@ -1,0 +1,108 @@
+import type { ByteReader } from '../byte-reader.js'
+import { quoted, type ByteString } from '../byte-string.js'
+import { LayerError } from '../layer-error.js'
+import type { Fragment } from './sparse.js'
+
+const blockBytes = 512
+const zeros = new Uint8Array(65_536)
+
+/** The bytes that follow a header: what is left of them, and the padding up to a block. */
+export class EntryData {
+  private left: number
+  private readonly padding: number
+  private closed = false
+
+  constructor(
+    private readonly reader: ByteReader,
+    length: number
+  ) {
+    this.left = length
+    this.padding = (blockBytes - (length % blockBytes)) % blockBytes
+  }
+
+  get remaining(): number {
+    return this.left
+  }
+
+  /** Up to `limit` of the bytes, as they come. Throws `tar-truncated`. */
+  async *chunks(limit = this.left): AsyncGenerator<Uint8Array, void, void> {
+    let wanted = Math.min(limit, this.left)
+    this.checkOpen()
+    while (wanted > 0) {
+      const chunk = this.reader.takeNow(wanted) ?? (await this.reader.takeSome(wanted))
+      if (chunk === undefined) throw endsInData()
+      wanted -= chunk.length
+      this.left -= chunk.length
+      yield chunk
+      this.checkOpen()
+    }
+  }
+
+  async readExactly(length: number): Promise<Uint8Array> {
+    if (length > this.left) throw endsInData()
+    const bytes = await this.reader.take(length)
+    if (bytes.length < length) throw endsInData()
+    this.left -= length
+    return bytes
+  }
+
+  /** Skips what nobody read. An archive that ends inside the padding is complete. */
+  async discard(): Promise<void> {
+    this.closed = true
+    const left = this.left
+    this.left = 0
+    if (this.reader.takeNow(left + this.padding) !== undefined) return
+    if ((await this.reader.skip(left)) < left) throw endsInData()
+    await this.reader.skip(this.padding)
+  }
+
+  /** Reading late must not look like reading an empty file, or take bytes of another one. */
+  private checkOpen(): void {
+    if (this.closed) throw new Error('the data of a tar entry must be read before the next entry is asked for')
+  }
+}
+
+/** The source cannot be rewound: a second reading must not look like an empty file. */
+export function readableOnce(contents: AsyncGenerator<Uint8Array, void, void>): AsyncIterable<Uint8Array> {
+  let taken = false
+  return {
+    [Symbol.asyncIterator]: () => {
+      if (taken) throw new Error('the data of a tar entry can be read only once')
+      taken = true
+      return contents
+    }
+  }
+}
+
+/**
+ * The contents of a sparse file, holes filled with zeros. Throws `tar-sparse-data` if the archive
+ * holds fewer or more bytes than the map accounts for.
+ */
+export async function* fragmentedData(
+  data: EntryData,
+  fragments: readonly Fragment[],
+  size: number,
+  path: ByteString
+): AsyncGenerator<Uint8Array, void, void> {
+  let position = 0
+  for (const { offset, length } of fragments) {
+    yield* hole(offset - position)
+    if (length > data.remaining) throw doesNotMatch(path, 'fewer')
+    yield* data.chunks(length)
+    position = offset + length
+  }
+  yield* hole(size - position)
+  if (data.remaining > 0) throw doesNotMatch(path, 'more')
+}
+
+function* hole(length: number): Generator<Uint8Array, void, void> {
+  for (let left = length; left > 0; left -= zeros.length) yield left < zeros.length ? zeros.subarray(0, left) : zeros
+}
+
+function doesNotMatch(path: ByteString, relation: 'fewer' | 'more'): LayerError {
+  return new LayerError('tar-sparse-data', `sparse file ${quoted(path)} has ${relation} bytes than its map says`)
+}
+
+function endsInData(): LayerError {
+  return new LayerError('tar-truncated', 'the tar ends inside the data of an entry')
+}

@@ -1,0 +1,187 @@
+import type { Sha256Hex } from '../base/digest.js'
+import type { Json, JsonObject } from '../base/json.js'
+import { UserError } from '../base/user-error.js'
+import { containerMounts } from './container-mounts.js'
+import { addedEnvRules, imageEnvRules, templateEnvRules } from './env-rules.js'
+import type { WildcardDecisions, WildcardQuestion } from './env-rules.js'
+import {
+  anyUser,
+  debugProcesses,
+  type EnvRule,
+  injectedRules,
+  isSidecarImage,
+  platformIdentityRules,
+  signalNumbers
+} from './frames.js'
+import { imageUser, securityRules } from './security-context.js'
+import { field, objectField, templateError, textsOf } from './template-fields.js'
+import type { TemplateTexts } from './template-text.js'
+
+/** What the policy needs to know of an image: its OCI configuration and the root hashes of its layers. */
+export interface ImageFacts {
+  readonly config: {
+    readonly Entrypoint?: readonly string[] | null | undefined
+    readonly Cmd?: readonly string[] | null | undefined
+    readonly Env?: readonly string[] | null | undefined
+    readonly WorkingDir?: string | undefined
+    readonly User?: string | undefined
+    readonly StopSignal?: string | undefined
+  }
+  /** dm-verity root hashes in manifest order, base layer first. */
+  readonly layers: readonly Sha256Hex[]
+}
+
+export interface ContainerOptions {
+  readonly allowStdioAccess: boolean
+  readonly debugMode: boolean
+  readonly omitId: boolean
+  readonly platformIdentityRules: boolean
+  readonly refuseNullCommand: boolean
+  readonly decisions: WildcardDecisions
+}
+
+/** What the containers of one group share while they are translated. */
+export interface GroupTranslation {
+  readonly images: ReadonlyMap<string, ImageFacts>
+  readonly texts: TemplateTexts
+  readonly volumes: readonly Json[]
+  readonly options: ContainerOptions
+  readonly questions: WildcardQuestion[]
+  readonly warnings: string[]
+}
+
+export interface TranslatedContainer {
+  readonly image: string
+  readonly rules: JsonObject
+}
+
+/**
+ * The policy's entry for one container of a template, or undefined for an image without layers,
+ * which confcom leaves out. Members are in any order; the text sorts them.
+ */
+export function translateContainer(container: Json, group: GroupTranslation): TranslatedContainer | undefined {
+  const { texts, options, warnings } = group
+  const name = texts.resolveOuter(field(container, 'name'), 'container name')
+  if (typeof name !== 'string' || name === '') throw templateError('a container has no name')
+  const where = `container "${name}"`
+  const { environmentVariables, properties } = splitProperties(container, where, texts)
+  const image = field(properties, 'image')
+  if (typeof image !== 'string' || image === '') throw templateError(`${where} has no image`)
+  const sidecar = isSidecarImage(image)
+  const facts = factsOf(image, group.images, where)
+  const security = securityRules(field(properties, 'securityContext'), `${where}.securityContext`)
+  const command = containerCommand(properties, facts, sidecar, where)
+  if (command === null || (command.length === 0 && !sidecar)) refuseOrWarn(where, image, options, warnings)
+  if (!/[:@]/.test(image) || image.endsWith(':latest')) warnings.push('Using image tag "latest" is not recommended')
+  const envRules = templateEnvRules(environmentVariables, name, texts, options.decisions, group.questions)
+  if (facts.layers.length === 0) {
+    warnings.push(`${where}: image ${image} has no layers, so the policy does not contain the container`)
+    return undefined
+  }
+  return {
+    image,
+    rules: {
+      ...identity(name, image, options.omitId),
+      allow_elevated: security.allow_elevated,
+      allow_stdio_access: options.allowStdioAccess,
+      capabilities: security.capabilities,
+      command,
+      env_rules: allEnvRules(envRules, facts, image, sidecar, options).map((rule) => ({ ...rule })),
+      exec_processes: execProcesses(properties, options.debugMode, where),
+      layers: facts.layers,
+      mounts: containerMounts(properties, group.volumes, sidecar, where),
+      no_new_privileges: security.no_new_privileges,
+      seccomp_profile_sha256: security.seccomp_profile_sha256,
+      signals: sidecar ? [] : stopSignals(facts.config.StopSignal),
+      user: security.user ?? (sidecar ? anyUser : imageUser(facts.config.User)),
+      working_dir: facts.config.WorkingDir === undefined ? '/' : facts.config.WorkingDir || '/'
+    }
+  }
+}
+
+/** Variables are kept as written: a parameter without a value is a question there and an error elsewhere. */
+function splitProperties(
+  container: Json,
+  where: string,
+  texts: TemplateTexts
+): { environmentVariables: Json | undefined; properties: JsonObject } {
+  const written = objectField(container, 'properties', where)
+  const kept = Object.entries(written).filter(([key]) => key.toLowerCase() !== 'environmentvariables')
+  const properties = kept.map(([key, value]) => [key, texts.resolve(value, `${where}.${key}`)])
+  return {
+    environmentVariables: field(written, 'environmentVariables'),
+    properties: Object.fromEntries(properties) as JsonObject
+  }
+}
+
+function factsOf(image: string, images: ReadonlyMap<string, ImageFacts>, where: string): ImageFacts {
+  const facts = images.get(image)
+  if (facts === undefined) {
+    throw new UserError('config', 'policy.image-unknown', `${where}: image ${image} was not read`, {
+      why: 'the policy lists the root hash of every layer, so each image of the template is needed.'
+    })
+  }
+  return facts
+}
+
+/** A command in the template replaces entry point and arguments of the image together. */
+function containerCommand(
+  properties: JsonObject,
+  { config }: ImageFacts,
+  sidecar: boolean,
+  where: string
+): readonly string[] | null {
+  const own = textsOf(field(properties, 'command'), `${where}.command`)
+  if (own.length > 0 || sidecar) return own
+  if (config.Entrypoint && config.Entrypoint.length > 0) return [...config.Entrypoint, ...(config.Cmd ?? [])]
+  return config.Cmd ?? null
+}
+
+function refuseOrWarn(where: string, image: string, options: ContainerOptions, warnings: string[]): void {
+  const problem = `${where}: neither the template nor image ${image} gives a command`
+  if (!options.refuseNullCommand) {
+    warnings.push(`${problem}, so the guest will not start it`)
+    return
+  }
+  throw new UserError('config', 'policy.no-command', problem, {
+    why: 'the guest compares the command word by word and never starts a container without one.',
+    next: ['give the container a "command" in the template, or the image an ENTRYPOINT or CMD']
+  })
+}
+
+function identity(name: string, image: string, omitId: boolean): JsonObject {
+  if (!omitId) return { id: image, name }
+  return name === image ? {} : { name }
+}
+
+function allEnvRules(
+  own: readonly EnvRule[],
+  { config }: ImageFacts,
+  image: string,
+  sidecar: boolean,
+  options: ContainerOptions
+): readonly EnvRule[] {
+  if (sidecar) return own
+  const withImage = [...own, ...imageEnvRules(config.Env ?? [], own, image)]
+  const withInjected = [...withImage, ...addedEnvRules(injectedRules, withImage)]
+  if (!options.platformIdentityRules) return withInjected
+  return [...withInjected, ...addedEnvRules(platformIdentityRules, withInjected)]
+}
+
+/** Commands of probes may be started in the container: readiness first, then liveness. */
+function execProcesses(properties: JsonObject, debugMode: boolean, where: string): JsonObject[] {
+  const probes = ['readinessProbe', 'livenessProbe'].flatMap((probe) => {
+    const exec = field(field(properties, probe), 'exec')
+    if (!exec || (typeof exec === 'object' && Object.keys(exec).length === 0)) return []
+    const command = textsOf(field(exec, 'command'), `${where}.${probe}.exec.command`)
+    if (command.length === 0) throw templateError(`${where}.${probe}.exec has no command`)
+    return [command]
+  })
+  return [...probes, ...(debugMode ? debugProcesses : [])].map((command) => ({ command, signals: [] }))
+}
+
+/** A name becomes its number; any other text stays a text, which the guest never matches. */
+function stopSignals(signal: string | undefined): readonly (string | number)[] {
+  if (signal === undefined || signal === '') return []
+  return [signalNumbers.get(signal.toUpperCase()) ?? signal]
+}

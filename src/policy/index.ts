@@ -1,0 +1,62 @@
+export {
+  ArmTemplateError,
+  type DeploymentContext,
+  evaluateText,
+  type ExpressionScope,
+  isExpression
+} from './arm-expression.js'
+export {
+  evaluateTemplate,
+  type EvaluatedTemplate,
+  type TemplateInput,
+  type TemplateOutput,
+  templateScope
+} from './arm-template.js'
+export type { ImageFacts } from './container.js'
+export type { WildcardQuestion } from './env-rules.js'
+export {
+  currentFrame,
+  type FragmentImport,
+  frames,
+  type FrameVersion,
+  infrastructureFragment,
+  isSidecarImage,
+  openDoorHostData
+} from './frames.js'
+export {
+  generatePolicies,
+  type GroupPolicy,
+  type PolicyInput,
+  type PolicyOptions,
+  wildcardQuestions
+} from './generate.js'
+export { describeExistingPolicies, existingPolicies, type ExistingPolicy, injectPolicies } from './inject.js'
+export {
+  type CapabilityLists,
+  type CcePolicy,
+  type IdRule,
+  type MountRule,
+  parseCcePolicy,
+  type PolicyContainer
+} from './cce-policy.js'
+export {
+  type ContainerDecision,
+  type ContainerMount,
+  type ContainerRequest,
+  createEnforcer,
+  type Enforcer,
+  type Identity,
+  type MountDecision
+} from './enforcement.js'
+export type { AuthorityRule, ClaimCondition, Condition } from './release-grammar.js'
+export {
+  createReleasePolicy,
+  encodeReleasePolicy,
+  evaluateReleasePolicy,
+  hostDataOf,
+  parseReleasePolicy,
+  type ReleaseDecision,
+  type ReleaseFailure,
+  type ReleasePolicy,
+  sameReleasePolicy
+} from './release-policy.js'

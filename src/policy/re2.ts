@@ -1,0 +1,388 @@
+/**
+ * The part of RE2 that policies use, matched in time linear in the text.
+ *
+ * JavaScript's own engine is no substitute: it reads some patterns differently (inline flags,
+ * escapes, braces) and others take it exponential time, and a policy is untrusted input. What is
+ * not described here is refused: literals, `.`, classes with ranges and `\d \w \s`, groups, `|`,
+ * `* + ?` and counts (lazy or not, which makes no difference to a match), `^`, `$`, `(?i)`.
+ */
+export class Re2SyntaxError extends Error {
+  override readonly name = 'Re2SyntaxError'
+}
+
+export interface Re2 {
+  /** True if the pattern is found anywhere in the text, as `regexp.MatchString` of Go has it. */
+  matches(text: string): boolean
+}
+
+const maximumPattern = 4_096
+const maximumRepeat = 1_000
+const maximumStates = 2_000
+const maximumDepth = 100
+/** Linux's limit on one environment string; longer texts match nothing. */
+const maximumText = 131_072
+
+/** Compiles a pattern; throws a `Re2SyntaxError` for what is malformed, too large or not supported. */
+export function compileRe2(pattern: string): Re2 {
+  if (pattern.length > maximumPattern) throw new Re2SyntaxError(`a pattern is longer than ${maximumPattern}`)
+  const program = new Compiler().compile(new PatternParser([...pattern]).parse())
+  return { matches: (text) => text.length <= maximumText && run(program, text) }
+}
+
+/** The guest adds the anchors that a pattern lacks, without a group: `a|b` becomes `^a|b$`. */
+export function compileAnchored(pattern: string): Re2 {
+  const start = pattern.startsWith('^') ? '' : '^'
+  const end = pattern.endsWith('$') ? '' : '$'
+  return compileRe2(start + pattern + end)
+}
+
+/** Code points from first to last, both included. */
+type Range = readonly [number, number]
+
+type Node =
+  | { readonly kind: 'class'; readonly ranges: readonly Range[]; readonly negated: boolean; readonly fold: boolean }
+  | { readonly kind: 'start' | 'end' }
+  | { readonly kind: 'sequence' | 'choice'; readonly nodes: readonly Node[] }
+  | { readonly kind: 'repeat'; readonly node: Node; readonly minimum: number; readonly maximum: number }
+
+const digits: readonly Range[] = [range('0', '9')]
+const words: readonly Range[] = [range('0', '9'), range('A', 'Z'), range('_', '_'), range('a', 'z')]
+const spaces: readonly Range[] = [range('\t', '\n'), range('\f', '\r'), range(' ', ' ')]
+const newline: readonly Range[] = [range('\n', '\n')]
+
+const classEscapes: Readonly<Record<string, { readonly ranges: readonly Range[]; readonly negated: boolean }>> = {
+  d: { ranges: digits, negated: false },
+  D: { ranges: digits, negated: true },
+  w: { ranges: words, negated: false },
+  W: { ranges: words, negated: true },
+  s: { ranges: spaces, negated: false },
+  S: { ranges: spaces, negated: true }
+}
+
+const controlEscapes: Readonly<Record<string, string>> = { a: '\x07', f: '\f', n: '\n', r: '\r', t: '\t', v: '\v' }
+
+class PatternParser {
+  private offset = 0
+  private fold = false
+
+  constructor(private readonly source: readonly string[]) {}
+
+  parse(): Node {
+    const node = this.choice(0)
+    if (this.offset < this.source.length) throw this.error('unexpected ")"')
+    return node
+  }
+
+  private choice(depth: number): Node {
+    if (depth > maximumDepth) throw this.error('too many nested groups')
+    // A flag set inside a group ends with the group.
+    const outer = this.fold
+    const nodes = [this.sequence(depth)]
+    while (this.take('|')) nodes.push(this.sequence(depth))
+    this.fold = outer
+    return { kind: 'choice', nodes }
+  }
+
+  private sequence(depth: number): Node {
+    const nodes: Node[] = []
+    for (;;) {
+      const next = this.source[this.offset]
+      if (next === undefined || next === '|' || next === ')') return { kind: 'sequence', nodes }
+      const node = this.atom(depth)
+      if (node !== undefined) nodes.push(this.repeated(node))
+    }
+  }
+
+  /** Undefined for a flag, which is no part of what is matched. */
+  private atom(depth: number): Node | undefined {
+    const next = this.next()
+    switch (next) {
+      case '(':
+        return this.group(depth)
+      case '[':
+        return this.bracket()
+      case '.':
+        return { kind: 'class', ranges: newline, negated: true, fold: false }
+      case '^':
+        return { kind: 'start' }
+      case '$':
+        return { kind: 'end' }
+      case '\\':
+        return this.escape()
+      case '*':
+      case '+':
+      case '?':
+        throw this.error(`"${next}" has nothing to repeat`)
+      default:
+        return this.literal(next)
+    }
+  }
+
+  private group(depth: number): Node | undefined {
+    if (this.take('?')) {
+      const flag = this.take('i')
+      if (flag && this.take(')')) {
+        this.fold = true
+        return undefined
+      }
+      if (!this.take(':')) throw this.error('only (?i), (?:…) and (?i:…) are supported')
+      const outer = this.fold
+      this.fold ||= flag
+      const node = this.closedGroup(depth)
+      this.fold = outer
+      return node
+    }
+    return this.closedGroup(depth)
+  }
+
+  private closedGroup(depth: number): Node {
+    const node = this.choice(depth + 1)
+    if (!this.take(')')) throw this.error('missing ")"')
+    return node
+  }
+
+  private repeated(node: Node): Node {
+    const bounds = this.quantifier()
+    if (bounds === undefined) return node
+    // A lazy quantifier finds a match exactly where a greedy one does.
+    this.take('?')
+    if (this.quantifier() !== undefined) throw this.error('a quantifier follows a quantifier')
+    if (node.kind === 'start' || node.kind === 'end') throw this.error('an anchor cannot be repeated')
+    return { kind: 'repeat', node, ...bounds }
+  }
+
+  private quantifier(): { minimum: number; maximum: number } | undefined {
+    if (this.take('*')) return { minimum: 0, maximum: Number.POSITIVE_INFINITY }
+    if (this.take('+')) return { minimum: 1, maximum: Number.POSITIVE_INFINITY }
+    if (this.take('?')) return { minimum: 0, maximum: 1 }
+    if (this.source[this.offset] !== '{') return undefined
+    const found = /^\{([0-9]{1,4})(,([0-9]{0,4}))?\}/.exec(this.source.slice(this.offset, this.offset + 12).join(''))
+    // RE2 takes other braces for themselves; that is left out, since it is more often a slip.
+    if (found === null) throw this.error('"{" must be escaped or begin a count')
+    this.offset += found[0].length
+    const minimum = Number(found[1])
+    const upper = found[2] === undefined ? minimum : found[3] === '' ? Number.POSITIVE_INFINITY : Number(found[3])
+    if (minimum > maximumRepeat || (Number.isFinite(upper) && upper > maximumRepeat) || upper < minimum) {
+      throw this.error('a count is out of range')
+    }
+    return { minimum, maximum: upper }
+  }
+
+  private escape(): Node {
+    const next = this.next()
+    const known = classEscapes[next]
+    if (known !== undefined) return { kind: 'class', ...known, fold: false }
+    return this.literal(this.escaped(next))
+  }
+
+  private escaped(next: string): string {
+    const control = controlEscapes[next]
+    if (control !== undefined) return control
+    if (/^[!-/:-@[-`{-~]$/.test(next)) return next
+    throw this.error(`"\\${next}" is not supported`)
+  }
+
+  private bracket(): Node {
+    const negated = this.take('^')
+    const ranges: Range[] = []
+    do {
+      const first = this.next()
+      if (first === '[' && [':', '.', '='].includes(this.source[this.offset] ?? '')) {
+        throw this.error('named classes are not supported')
+      }
+      const known = first === '\\' ? classEscapes[this.source[this.offset] ?? ''] : undefined
+      if (known !== undefined) {
+        this.next()
+        ranges.push(...(known.negated ? complement(known.ranges) : known.ranges))
+        continue
+      }
+      const low = first === '\\' ? this.escaped(this.next()) : first
+      const high = this.rangeEnd() ?? low
+      if (code(high) < code(low)) throw this.error('a range ends before it begins')
+      if (this.fold) this.checkFold(low, high)
+      ranges.push([code(low), code(high)])
+    } while (!this.take(']'))
+    return { kind: 'class', ranges, negated, fold: this.fold }
+  }
+
+  private rangeEnd(): string | undefined {
+    if (this.source[this.offset] !== '-' || this.source[this.offset + 1] === ']') return undefined
+    this.next()
+    const end = this.next()
+    if (end !== '\\') return end
+    return this.escaped(this.next())
+  }
+
+  private literal(character: string): Node {
+    if (this.fold) this.checkFold(character)
+    const only: Range = [code(character), code(character)]
+    return { kind: 'class', ranges: [only], negated: false, fold: this.fold }
+  }
+
+  /** Case folding beyond ASCII differs between Unicode versions. */
+  private checkFold(...characters: readonly string[]): void {
+    if (characters.some((character) => code(character) > 0x7f)) {
+      throw this.error('(?i) is supported for ASCII only')
+    }
+  }
+
+  private next(): string {
+    const character = this.source[this.offset]
+    if (character === undefined) throw this.error('the pattern ends too early')
+    this.offset++
+    return character
+  }
+
+  private take(character: string): boolean {
+    if (this.source[this.offset] !== character) return false
+    this.offset++
+    return true
+  }
+
+  private error(problem: string): Re2SyntaxError {
+    return new Re2SyntaxError(`${problem} (character ${this.offset} of the pattern)`)
+  }
+}
+
+/** One state of the automaton: `next` and `other` are indexes, -1 while they are not known. */
+interface State {
+  readonly kind: 'class' | 'split' | 'start' | 'end' | 'match'
+  readonly accepts?: (character: number) => boolean
+  next: number
+  other: number
+}
+
+class Compiler {
+  private readonly states: State[] = []
+
+  compile(node: Node): readonly State[] {
+    const match = this.add({ kind: 'match', next: -1, other: -1 })
+    const first = this.build(node, match)
+    // The program begins where it is looked for: at index 0.
+    const entry = this.states.length
+    this.add({ kind: 'split', next: first, other: first })
+    return [...this.states.slice(entry), ...this.states.slice(0, entry)].map((state) => shift(state))
+  }
+
+  /** Builds the states for a node that continues at `after`; returns where it begins. */
+  private build(node: Node, after: number): number {
+    switch (node.kind) {
+      case 'class':
+        return this.add({ kind: 'class', accepts: acceptor(node), next: after, other: -1 })
+      case 'start':
+      case 'end':
+        return this.add({ kind: node.kind, next: after, other: -1 })
+      case 'sequence':
+        return node.nodes.reduceRight((following, inner) => this.build(inner, following), after)
+      case 'choice':
+        return node.nodes
+          .map((inner) => this.build(inner, after))
+          .reduceRight((other, first) => this.add({ kind: 'split', next: first, other }))
+      case 'repeat':
+        return this.repeat(node, after)
+    }
+  }
+
+  private repeat({ node, minimum, maximum }: Extract<Node, { kind: 'repeat' }>, after: number): number {
+    let first = after
+    if (maximum === Number.POSITIVE_INFINITY) {
+      const loop = this.add({ kind: 'split', next: -1, other: after })
+      const body = this.build(node, loop)
+      const state = this.states[loop]
+      if (state !== undefined) state.next = body
+      first = loop
+    } else {
+      for (let i = minimum; i < maximum; i++) {
+        first = this.add({ kind: 'split', next: this.build(node, first), other: after })
+      }
+    }
+    for (let i = 0; i < minimum; i++) first = this.build(node, first)
+    return first
+  }
+
+  private add(state: State): number {
+    if (this.states.length >= maximumStates) throw new Re2SyntaxError('the pattern is too large')
+    return this.states.push(state) - 1
+  }
+}
+
+/** The entry state moved from the end to the front, so every other index grows by one. */
+function shift(state: State): State {
+  return { ...state, next: state.next + 1, other: state.other + 1 }
+}
+
+/** Follows all paths at once. A path may begin at every character, since the match is a search. */
+function run(program: readonly State[], text: string): boolean {
+  const characters = [...text].map(code)
+  // Where each state was last reached: one array for the whole run.
+  const lastReached = new Int32Array(program.length).fill(-1)
+  let current: readonly number[] = []
+  for (let position = 0; position <= characters.length; position++) {
+    const step: Step = { program, position, atEnd: position === characters.length, lastReached, reading: [] }
+    if (current.some((state) => follow(state, step)) || follow(0, step)) return true
+    const character = characters[position]
+    if (character === undefined) return false
+    // Past the start, an anchored search that has lost every path finds no other.
+    if (position > 0 && step.reading.length === 0) return false
+    current = step.reading.filter((state) => state.accepts?.(character)).map((state) => state.next)
+  }
+  return false
+}
+
+interface Step {
+  readonly program: readonly State[]
+  readonly position: number
+  readonly atEnd: boolean
+  readonly lastReached: Int32Array
+  /** States that read the next character. */
+  readonly reading: State[]
+}
+
+/** Adds the states that are reached without reading; true if one of them is the match. */
+function follow(from: number, { program, position, atEnd, lastReached, reading }: Step): boolean {
+  const pending = [from]
+  for (let index = pending.pop(); index !== undefined; index = pending.pop()) {
+    const state = program[index]
+    if (state === undefined || lastReached[index] === position) continue
+    lastReached[index] = position
+    if (state.kind === 'match') return true
+    if (state.kind === 'class') reading.push(state)
+    else if (state.kind === 'split') pending.push(state.other, state.next)
+    else if (state.kind === 'start' ? position === 0 : atEnd) pending.push(state.next)
+  }
+  return false
+}
+
+function acceptor({ ranges, negated, fold }: Extract<Node, { kind: 'class' }>): (character: number) => boolean {
+  const inRanges = (character: number): boolean => ranges.some(([low, high]) => low <= character && character <= high)
+  if (!fold) return (character) => inRanges(character) !== negated
+  return (character) => spellings(character).some(inRanges) !== negated
+}
+
+/** What `(?i)` takes for one letter: both cases, and the Kelvin sign and the long s for k and s. */
+function spellings(character: number): readonly number[] {
+  if (character === 0x212a) return [character, code('k'), code('K')]
+  if (character === 0x017f) return [character, code('s'), code('S')]
+  if (character > 0x7f) return [character]
+  const letter = String.fromCodePoint(character)
+  return [code(letter.toLowerCase()), code(letter.toUpperCase())]
+}
+
+function complement(ranges: readonly Range[]): readonly Range[] {
+  const gaps: Range[] = []
+  let from = 0
+  for (const [low, high] of ranges) {
+    if (low > from) gaps.push([from, low - 1])
+    from = high + 1
+  }
+  gaps.push([from, 0x10ffff])
+  return gaps
+}
+
+function range(first: string, last: string): Range {
+  return [code(first), code(last)]
+}
+
+function code(character: string): number {
+  return character.codePointAt(0) ?? 0
+}

@@ -1,0 +1,80 @@
+import { isJsonObject } from '../base/json.js'
+import { type ResponseKey, sealResponse } from '../seal/node/envelope.js'
+import { Problem } from './problem.js'
+import type { PlainReply, Reply, ReplyHeaders } from './reply.js'
+
+/** A whole answer is held to seal it; the form is for calls that are not streams. */
+const maximumAnswerBytes = 32 * 1024 ** 2
+
+/**
+ * Seals one JSON answer to the caller's key. The status stays in the open, the body does not,
+ * errors of the router and of the provider included. Nothing is sent before the answer is whole, so
+ * whatever fails on the way still becomes an error that the caller can read.
+ */
+export class EnvelopeReply implements Reply {
+  #status = 0
+  #bytes = 0
+  readonly #chunks: Uint8Array[] = []
+
+  constructor(
+    private readonly outer: PlainReply,
+    private readonly key: ResponseKey
+  ) {}
+
+  get started(): boolean {
+    return this.outer.started
+  }
+
+  get bytesOut(): number {
+    return this.outer.bytesOut
+  }
+
+  start(status: number, _headers: ReplyHeaders): void {
+    this.#status = status
+  }
+
+  write(chunk: Uint8Array): boolean {
+    this.#bytes += chunk.length
+    if (this.#bytes > maximumAnswerBytes) {
+      throw new Problem('answer_too_large', 'the answer of the provider is too large for this form of sealing')
+    }
+    this.#chunks.push(chunk)
+    return true
+  }
+
+  onDrain(resume: () => void): void {
+    resume()
+  }
+
+  end(): void {
+    const answer = Buffer.concat(this.#chunks)
+    if (!isJson(answer)) {
+      throw new Problem(
+        'upstream_not_json',
+        `the provider answered with status ${this.#status} and a body that is not JSON`
+      )
+    }
+    this.#send(this.#status, answer)
+  }
+
+  breakOff(): void {
+    this.outer.breakOff()
+  }
+
+  problem(problem: Problem): void {
+    this.#send(problem.status, Buffer.from(JSON.stringify(problem)), problem.headers)
+  }
+
+  #send(status: number, answer: Uint8Array, headers: ReplyHeaders = {}): void {
+    this.outer.json(status, sealResponse(answer, this.key), headers)
+  }
+}
+
+function isJson(bytes: Buffer): boolean {
+  try {
+    const value: unknown = JSON.parse(bytes.toString('utf8'))
+    return isJsonObject(value) || Array.isArray(value)
+  } catch {
+    return false
+  }
+}

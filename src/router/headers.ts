@@ -1,0 +1,99 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import type { AuthScheme } from './providers.js'
+
+/**
+ * What a provider gets to see of the caller's headers. Everything else stays here: addresses
+ * (`x-forwarded-for`), cookies, user agents, and whatever a proxy in between has added.
+ */
+const forwarded = [
+  'accept',
+  'accept-encoding',
+  'accept-language',
+  'content-type',
+  'range',
+  'idempotency-key',
+  'openai-organization',
+  'openai-project',
+  'openai-beta',
+  'anthropic-version',
+  'anthropic-beta',
+  // OpenRouter shows these two in its statistics; applications set them on purpose.
+  'http-referer',
+  'x-title',
+  'x-fal-queue-priority',
+  'x-fal-request-timeout',
+  'x-fal-object-lifecycle-preference',
+  'x-fal-store-io',
+  'x-fal-no-retry'
+] as const
+
+/** RFC 9110 section 7.6.1, and the older names that proxies still send. */
+const hopByHop = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade'
+])
+
+/** What a provider says about its own origin, and what is not true of ours. */
+const ofTheirOrigin = new Set([
+  'alt-svc',
+  'set-cookie',
+  'strict-transport-security',
+  'public-key-pins',
+  'nel',
+  'report-to',
+  'reporting-endpoints',
+  'clear-site-data',
+  'access-control-allow-origin',
+  'access-control-allow-credentials',
+  'server',
+  'via'
+])
+
+export function requestHeaders(
+  headers: IncomingHttpHeaders,
+  auth: AuthScheme,
+  key: string | undefined
+): Record<string, string> {
+  const kept: Record<string, string> = { 'user-agent': 'confrouter' }
+  for (const name of forwarded) {
+    const value = headers[name]
+    if (typeof value === 'string') kept[name] = value
+  }
+  if (key !== undefined) Object.assign(kept, authorization(auth, key))
+  return kept
+}
+
+export function authorization(auth: AuthScheme, key: string): Record<string, string> {
+  switch (auth) {
+    case 'Bearer':
+    case 'Key':
+      return { authorization: `${auth} ${key}` }
+    case 'x-api-key':
+    case 'api-key':
+      return { [auth]: key }
+    case 'none':
+      return {}
+    default:
+      return auth satisfies never
+  }
+}
+
+export function responseHeaders(headers: IncomingHttpHeaders): Record<string, string | string[]> {
+  const listed = String(headers.connection ?? '')
+    .toLowerCase()
+    .split(',')
+    .map((name) => name.trim())
+  const kept: Record<string, string | string[]> = {}
+  for (const [name, value] of Object.entries(headers)) {
+    if (value === undefined || hopByHop.has(name) || ofTheirOrigin.has(name) || listed.includes(name)) continue
+    kept[name] = value
+  }
+  return kept
+}

@@ -1,0 +1,53 @@
+import { type DestinationStream, type Logger, pino, stdTimeFunctions } from 'pino'
+import type { Call } from './call.js'
+
+/** JSON lines, each with its level in words and UTC time; no host name and no process id. */
+export function createLog(destination?: DestinationStream): Logger {
+  const options = {
+    base: null,
+    timestamp: stdTimeFunctions.isoTime,
+    formatters: { level: (level: string) => ({ level }) }
+  }
+  return destination === undefined ? pino(options) : pino(options, destination)
+}
+
+/** The one line of a call. Its fields are listed here and nowhere else: none of them holds what a caller wrote. */
+export function logCall(call: Call): void {
+  const { route, provider, sealed, upstreamStatus, firstByteMs, bytesIn, outcome } = call.record
+  call.context.log.info(
+    {
+      id: call.id,
+      method: knownMethod(call.method),
+      route,
+      provider,
+      sealed,
+      status: call.response.headersSent ? call.response.statusCode : undefined,
+      upstreamStatus,
+      bytesIn,
+      bytesOut: call.reply.bytesOut,
+      firstByteMs,
+      durationMs: Math.round(performance.now() - call.startedAt),
+      outcome
+    },
+    'request'
+  )
+}
+
+/**
+ * An error that nobody expected. Its message may quote what it was about (a parser's does), so the
+ * line has its class and where it came from, and no message.
+ */
+export function logUnexpected(log: Logger, error: unknown, id?: string): void {
+  const { name, code, stack } =
+    error instanceof Error ? (error as NodeJS.ErrnoException) : { name: typeof error, code: undefined, stack: '' }
+  const frames = (stack ?? '')
+    .split('\n')
+    .filter((line) => /^ {4}at /.test(line))
+    .slice(0, 8)
+    .map((line) => line.trim())
+  log.error({ id, error: name, code, frames }, 'unexpected error')
+}
+
+/** Node's parser admits some thirty methods, and a log of ours names the usual ones only. */
+const knownMethod = (method: string): string =>
+  ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'].includes(method) ? method : 'other'

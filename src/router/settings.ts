@@ -1,0 +1,234 @@
+import { parseSha256Hex, type Sha256Hex } from '../base/digest.js'
+import { parseProviders, type Providers } from './providers.js'
+
+/** Everything that the environment decides, checked (docs/wire-format.md, environment of the router). */
+export interface Settings {
+  readonly host: string
+  readonly port: number
+  readonly sidecarUrl: string
+  /** Host names with an optional port, which is what the sidecar wants. */
+  readonly maaHost: string
+  readonly vaultHost: string
+  /** `name` or `name/version` of the key in the vault. */
+  readonly keyName: string
+  readonly keyRefreshMs: number
+  readonly encryption: 'optional' | 'required'
+  readonly access: Access
+  readonly providers: Providers
+  readonly sealedSecrets: string | undefined
+  /** Provider name to key, for keys that stand in the environment in clear. */
+  readonly clearKeys: ReadonlyMap<string, string>
+  readonly simulated: boolean
+  readonly securityContextDirectory: string | undefined
+  readonly limits: Limits
+}
+
+export type Access =
+  { readonly mode: 'open' } | { readonly mode: 'token'; readonly tokenHashes: readonly [Sha256Hex, ...Sha256Hex[]] }
+
+export interface Limits {
+  readonly bodyBytes: number
+  readonly concurrentCalls: number
+  /** From the request's last byte to the upstream's status line. */
+  readonly firstByteMs: number
+  /** Between two chunks, and for a caller that does not read. */
+  readonly idleMs: number
+  /** Calls that use the router's provider keys, for each caller. */
+  readonly callsPerMinute: number
+  readonly evidencePerMinute: number
+  readonly shutdownMs: number
+}
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/** All problems at once; each names its variable and none quotes a secret. */
+export class SettingsError extends Error {
+  override readonly name = 'SettingsError'
+
+  constructor(readonly problems: readonly string[]) {
+    super(problems.join('\n'))
+  }
+}
+
+/**
+ * Reads the environment. Variables that are empty count as unset, because templates set variables
+ * that they have no value for. Throws a `SettingsError`.
+ */
+export function parseSettings(environment: Environment): Settings {
+  const env = new Reader(environment)
+  const settings: Settings = {
+    host: env.read('HOST', parseHost, '0.0.0.0'),
+    port: env.read('PORT', number(0, 65535), 8080),
+    sidecarUrl: env.read('SKR_URL', parseLoopbackUrl, 'http://127.0.0.1:8081'),
+    maaHost: env.read('MAA_ENDPOINT', parseEndpoint),
+    vaultHost: env.read('AKV_ENDPOINT', parseEndpoint),
+    keyName: env.read('KID', parseKeyName),
+    keyRefreshMs: env.read('KEY_REFRESH_SECONDS', number(1, 86_400), 600) * 1000,
+    encryption: env.read('ENCRYPTION', oneOf('optional', 'required'), 'optional'),
+    access: readAccess(env),
+    providers: env.read('CONFROUTER_PROVIDERS', parseProviders, undefined) ?? parseProviders(undefined),
+    sealedSecrets: env.read('CONFROUTER_SECRETS', parseCompactJwe, undefined),
+    clearKeys: readClearKeys(env),
+    simulated: env.read('CONFROUTER_SIMULATED', oneOf('true', 'false'), 'false') === 'true',
+    securityContextDirectory: env.read('UVM_SECURITY_CONTEXT_DIR', parseAbsolutePath, undefined),
+    limits: {
+      bodyBytes: env.read('CONFROUTER_MAX_BODY_BYTES', number(1024, 1024 ** 3), 20 * 1024 ** 2),
+      concurrentCalls: env.read('CONFROUTER_MAX_CONCURRENT_CALLS', number(1, 100_000), 2000),
+      firstByteMs: env.read('CONFROUTER_FIRST_BYTE_SECONDS', number(1, 3600), 300) * 1000,
+      idleMs: env.read('CONFROUTER_IDLE_SECONDS', number(1, 3600), 120) * 1000,
+      callsPerMinute: env.read('RATE_LIMIT_PER_MINUTE', number(1, 1_000_000), 60),
+      evidencePerMinute: env.read('CONFROUTER_EVIDENCE_PER_MINUTE', number(1, 100_000), 60),
+      shutdownMs: env.read('CONFROUTER_SHUTDOWN_SECONDS', number(0, 3600), 30) * 1000
+    }
+  }
+  env.finish()
+  return settings
+}
+
+/** Reads variables one by one and remembers what was wrong, so that one start shows every problem. */
+class Reader {
+  readonly #environment: Environment
+  readonly #problems: string[] = []
+  readonly #known = new Set<string>()
+
+  constructor(environment: Environment) {
+    this.#environment = environment
+  }
+
+  /** `parse` throws an error whose message goes after the variable's name. */
+  read<Value>(name: string, parse: (text: string) => Value): Value
+  read<Value, Default>(name: string, parse: (text: string) => Value, unset: Default): Value | Default
+  read<Value>(name: string, parse: (text: string) => Value, ...unset: [] | [Value]): Value {
+    this.#known.add(name)
+    const text = this.#environment[name]
+    if (text !== undefined && text !== '') {
+      try {
+        return parse(text)
+      } catch (error) {
+        this.problem(`${name} ${error instanceof Error ? error.message : 'is malformed'}`)
+      }
+    } else if (unset.length === 1) {
+      return unset[0]
+    } else {
+      this.problem(`${name} must be set`)
+    }
+    // Never used: `finish` throws when there is a problem.
+    return unset[0] as Value
+  }
+
+  problem(text: string): void {
+    this.#problems.push(text)
+  }
+
+  finish(): void {
+    for (const name of Object.keys(this.#environment)) {
+      if (name.startsWith('CONFROUTER_') && !this.#known.has(name)) this.problem(`${name} is not a known variable`)
+    }
+    if (this.#problems.length > 0) throw new SettingsError(this.#problems)
+  }
+}
+
+function readAccess(env: Reader): Access {
+  const [first, ...others] = env.read('ACCESS_TOKENS', parseTokenHashes, []) ?? []
+  const mode = env.read('ACCESS_MODE', oneOf('open', 'token'), first === undefined ? 'open' : 'token')
+  if (mode === 'open') {
+    // Tokens that nobody checks are a mistake in one of the two places, and the open one is worse.
+    if (first !== undefined) env.problem('ACCESS_MODE is "open", so ACCESS_TOKENS must not be set')
+    return { mode: 'open' }
+  }
+  if (first === undefined) {
+    env.problem('ACCESS_TOKENS must be set when ACCESS_MODE is "token"')
+    return { mode: 'open' }
+  }
+  return { mode: 'token', tokenHashes: [first, ...others] }
+}
+
+function readClearKeys(env: Reader): ReadonlyMap<string, string> {
+  const keys = new Map<string, string>()
+  for (const [variable, provider] of [
+    ['OPENAI_API_KEY', 'openai'],
+    ['OPENROUTER_API_KEY', 'openrouter'],
+    ['FAL_KEY', 'fal']
+  ] as const) {
+    const key = env.read(variable, parseProviderKey, undefined)
+    if (key !== undefined) keys.set(provider, key)
+  }
+  return keys
+}
+
+const number =
+  (minimum: number, maximum: number) =>
+  (text: string): number => {
+    const value = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN
+    if (value >= minimum && value <= maximum) return value
+    throw new TypeError(`must be a whole number from ${minimum} to ${maximum}, got ${quote(text)}`)
+  }
+
+const oneOf =
+  <Choice extends string>(...choices: readonly Choice[]) =>
+  (text: string): Choice => {
+    const choice = choices.find((candidate) => candidate === text)
+    if (choice !== undefined) return choice
+    throw new TypeError(`must be one of ${choices.join(', ')}, got ${quote(text)}`)
+  }
+
+function parseHost(text: string): string {
+  if (!/^[0-9A-Za-z.:-]{1,253}$/.test(text)) throw new TypeError(`must be an address to listen on, got ${quote(text)}`)
+  return text
+}
+
+/** The released key comes over this connection in clear, so it must not leave the container group. */
+function parseLoopbackUrl(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  const loopback = /^(127(\.\d{1,3}){3}|\[::1\]|localhost)$/
+  if (url?.protocol !== 'http:' || !loopback.test(url.hostname) || url.pathname !== '/' || url.search || url.hash) {
+    throw new TypeError(`must be an http URL of this host, as http://127.0.0.1:8081, got ${quote(text)}`)
+  }
+  return url.origin
+}
+
+/** Host, with or without `https://`; the sidecar puts `https://` before whatever it gets. */
+function parseEndpoint(text: string): string {
+  const host = text.replace(/^https:\/\//, '').replace(/\/$/, '')
+  if (!/^[0-9A-Za-z](?:[0-9A-Za-z.-]{0,251}[0-9A-Za-z])?(:\d{1,5})?$/.test(host)) {
+    throw new TypeError(`must be a host name, with or without https://, got ${quote(text)}`)
+  }
+  return host.toLowerCase()
+}
+
+function parseKeyName(text: string): string {
+  if (!/^[0-9A-Za-z-]{1,127}(\/[0-9a-fA-F]{32})?$/.test(text)) {
+    throw new TypeError(`must be the name of a key, or name/version, got ${quote(text)}`)
+  }
+  return text
+}
+
+function parseTokenHashes(text: string): readonly Sha256Hex[] {
+  return text.split(',').map((item) => {
+    try {
+      return parseSha256Hex(item.trim(), 'entry')
+    } catch {
+      // Not quoted: whoever gets this wrong may well have put the token itself here.
+      throw new TypeError('must be SHA-256 hashes of tokens, 64 lower-case hex characters each, between commas')
+    }
+  })
+}
+
+function parseCompactJwe(text: string): string {
+  if (text.length > 128 * 1024 || !/^[\w-]+\.[\w-]+\.[\w-]+\.[\w-]+\.[\w-]+$/.test(text)) {
+    throw new TypeError('must be a compact JWE, as `confrouter secrets` makes it')
+  }
+  return text
+}
+
+function parseProviderKey(text: string): string {
+  if (!/^[\x21-\x7e]{1,4096}$/.test(text)) throw new TypeError('must be visible ASCII characters only')
+  return text
+}
+
+function parseAbsolutePath(text: string): string {
+  if (!text.startsWith('/')) throw new TypeError(`must be an absolute path, got ${quote(text)}`)
+  return text
+}
+
+const quote = (text: string): string => JSON.stringify(text.slice(0, 80))

@@ -1,0 +1,115 @@
+import { readFile } from 'node:fs/promises'
+import { sha256Hex } from '../base/digest.js'
+import { canonicalJson } from '../base/json.js'
+import { UserError } from '../base/user-error.js'
+import { buildNativeImage } from '../image/index.js'
+import type { Outputs, Run, Step } from './run.js'
+
+/** Builds the router's image, or takes the configured digest, and pins it: `REPOSITORY@sha256:…`. */
+export const imageStep: Step<'image'> = {
+  id: 'image',
+  title: 'image',
+  needs: [],
+  async observe(run) {
+    const { image } = run.config
+    if (image.digest !== undefined) {
+      return { action: 'none', output: pinned(image.repository, image.digest), says: 'digest from the configuration' }
+    }
+    const inputs = await inputsOf(run)
+    const known = run.state.get().image
+    if (known?.inputs === inputs && (await isThere(run, known.reference))) {
+      return {
+        action: 'none',
+        output: pinned(image.repository, known.reference.slice(known.reference.indexOf('@') + 1))
+      }
+    }
+    return {
+      action: known === undefined ? 'create' : 'update',
+      reason:
+        known === undefined ? `building with ${image.builder}` : 'the source or the image is not what was built last',
+      async apply(note) {
+        const output = pinned(image.repository, await build(run, note))
+        await run.state.update((state) => ({ ...state, image: { inputs, reference: output.reference } }))
+        return output
+      }
+    }
+  }
+}
+
+function pinned(repository: string, digest: string): Outputs['image'] {
+  return { reference: `${repository}@${digest}`, digest }
+}
+
+/** Hash of all that goes into the image; equal inputs need no second build. */
+async function inputsOf(run: Run): Promise<string> {
+  const { image } = run.config
+  const bundle = await routerBundle(run)
+  const recipe =
+    image.builder === 'native'
+      ? canonicalJson(nativeConfig(run))
+      : await readFile(`${run.assets.buildContext}/Dockerfile`)
+  return sha256Hex(canonicalJson([image.builder, image.repository, sha256Hex(bundle), sha256Hex(recipe)]))
+}
+
+async function isThere(run: Run, reference: string): Promise<boolean> {
+  try {
+    await run.imageStore.open(reference)
+    return true
+  } catch {
+    // Whatever the reason, building again either mends it or reports it better than a look could.
+    return false
+  }
+}
+
+async function build(run: Run, note: (text: string) => void): Promise<string> {
+  const { image } = run.config
+  const reference = `${image.repository}:${run.assets.version}`
+  if (image.builder === 'native') {
+    const built = await buildNativeImage({
+      layout: run.imageStore.layout,
+      reference,
+      files: [{ path: '/app/router.cjs', mode: 0o444, content: await routerBundle(run) }],
+      config: nativeConfig(run)
+    })
+    return built.digest
+  }
+  // Loaded only here: the native builder, which `--local` uses, starts no program.
+  const { buildWithEngine } = await import('../exec/index.js')
+  const built = await buildWithEngine({
+    engine: image.builder,
+    context: run.assets.buildContext,
+    dockerfile: `${run.assets.buildContext}/Dockerfile`,
+    reference,
+    signal: run.signal,
+    onLine: note
+  })
+  return built.digest
+}
+
+/** Nothing in it depends on the machine or the time, so that the digest is the same everywhere. */
+function nativeConfig(run: Run) {
+  return {
+    entrypoint: ['node', '/app/router.cjs'],
+    env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'NODE_ENV=production'],
+    workingDir: '/app',
+    user: '65532:65532',
+    labels: { 'org.opencontainers.image.title': 'confrouter', 'org.opencontainers.image.version': run.assets.version }
+  }
+}
+
+async function routerBundle(run: Run): Promise<Buffer> {
+  try {
+    return await readFile(run.assets.routerBundle)
+  } catch (error) {
+    throw new UserError(
+      'machine',
+      'builder.no-bundle',
+      `the router program ${run.assets.routerBundle} cannot be read`,
+      {
+        why: 'it is made when the package is installed or built',
+        next: ['npm run build'],
+        cause: error
+      }
+    )
+  }
+}

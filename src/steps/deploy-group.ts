@@ -1,0 +1,208 @@
+import { createHmac } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type ContainerGroup, deleteContainerGroup, getContainerGroup } from '../azure/container-group.js'
+import { deployTemplate, waitForIdleDeployment } from '../azure/deployment.js'
+import { sha256Hex } from '../base/digest.js'
+import { decodeBase64 } from '../base/encoding.js'
+import { canonicalJson } from '../base/json.js'
+import { UserError } from '../base/user-error.js'
+import { sealedSecretsVariable } from '../plan/template.js'
+import { rsaThumbprint } from '../seal/rsa-key.js'
+import { sealSecrets } from '../seal/secrets.js'
+import { startProblem } from './container-start.js'
+import { recordCreated, resourceId } from './created.js'
+import { denialError, findDenial } from './denial.js'
+import type { Note, Outputs, Results, Run, Step } from './run.js'
+
+/** Seals the provider keys to the released key, deploys the template and waits until the group runs. */
+export const deployStep: Step<'deploy'> = {
+  id: 'deploy',
+  title: 'container group',
+  needs: ['policy', 'key', 'identity', 'roles'],
+  async observe(run, results) {
+    const { containerGroup, resourceGroup } = run.config
+    const group = await getContainerGroup(run.azure, resourceGroup, containerGroup.name)
+    const differences = group === undefined ? [] : differencesOf(run, results, group)
+    if (group !== undefined && differences.length === 0) return { action: 'none', output: outputOf(run, group) }
+    const mustReplace = differences.some(({ immutable }) => immutable)
+    return {
+      action: group === undefined ? 'create' : mustReplace ? 'replace' : 'update',
+      reason:
+        group === undefined ? `creating "${containerGroup.name}"` : differences.map(({ text }) => text).join(', '),
+      ...(group?.ip === undefined ? {} : { existing: outputOf(run, group) }),
+      apply: (note) => deploy(run, results, mustReplace, note)
+    }
+  }
+}
+
+interface Difference {
+  readonly text: string
+  /** Azure cannot change it in place: the group is deleted and created again. */
+  readonly immutable: boolean
+}
+
+function differencesOf(run: Run, results: Results, group: ContainerGroup): readonly Difference[] {
+  const { containerGroup, sidecar } = run.config
+  const router = group.containers.find(({ name }) => name === 'router')
+  const skr = group.containers.find(({ name }) => name === 'skr')
+  const denial = findDenial(group)
+  const immutable: readonly (readonly [boolean, string])[] = [
+    [denial === undefined, denial === undefined ? '' : denialError(group.name, denial).problem],
+    [hostDataOfGroup(group) === results.get('policy').hostData, 'its CCE policy is another one'],
+    [router?.cpu === containerGroup.cpu && router?.memoryGb === containerGroup.memoryGb, 'its size differs'],
+    [skr?.cpu === sidecar.cpu && skr?.memoryGb === sidecar.memoryGb, 'its sidecar’s size differs'],
+    [group.ports.length === 1 && group.ports[0] === containerGroup.port, 'its port differs'],
+    [group.restartPolicy === 'Always', 'its restart policy differs'],
+    [sameIds(group.identityIds, [results.get('identity').id]), 'its identity differs'],
+    [group.provisioningState !== 'Failed' && group.state !== 'Failed', 'it failed'],
+    [group.state !== 'Stopped', 'it is stopped']
+  ]
+  const { deployed } = run.state.get()
+  const sealed = router?.environment[sealedSecretsVariable]
+  const secretsAreCurrent =
+    deployed !== undefined && sealed === deployed.sealedSecrets && deployed.secretsMark === secretsMark(run, results)
+  return [
+    ...immutable.flatMap(([same, text]) => (same ? [] : [{ text, immutable: true }])),
+    ...(secretsAreCurrent ? [] : [{ text: 'its provider keys differ', immutable: false }])
+  ]
+}
+
+/** HOST_DATA that the platform measures for a group: SHA-256 of the policy's text. */
+export function hostDataOfGroup(group: ContainerGroup): string | undefined {
+  if (group.ccePolicy === undefined) return undefined
+  try {
+    return sha256Hex(decodeBase64(group.ccePolicy, 'ccePolicy'))
+  } catch {
+    // A policy that is no base64 can be nobody's host data.
+    return undefined
+  }
+}
+
+function sameIds(a: readonly string[], b: readonly string[]): boolean {
+  const normal = (ids: readonly string[]) => canonicalJson(ids.map((id) => id.toLowerCase()).sort())
+  return normal(a) === normal(b)
+}
+
+/**
+ * Tells whether the sealed secrets hold the current values without keeping the values: sealing the
+ * same values twice gives different texts. Keyed with the key's id, so that a new key seals anew.
+ */
+function secretsMark(run: Run, results: Results): string {
+  return createHmac('sha256', results.get('key').id).update(canonicalJson(run.providerKeys)).digest('hex')
+}
+
+async function deploy(run: Run, results: Results, mustReplace: boolean, note: Note): Promise<Outputs['deploy']> {
+  const { containerGroup, resourceGroup } = run.config
+  const policy = results.get('policy')
+  await recordCreated(run, resourceId(run, 'Microsoft.ContainerInstance/containerGroups', containerGroup.name))
+  if (run.state.get().deployment === undefined)
+    await waitForIdleDeployment(run.azure, resourceGroup, deploymentName(run))
+  if (mustReplace) {
+    note('deleting the group, because Azure cannot change this in place')
+    await deleteContainerGroup(run.azure, resourceGroup, containerGroup.name)
+  }
+  const sealedSecrets = await currentSealedSecrets(run, results)
+  note('deploying')
+  const { deployment } = run.state.get()
+  try {
+    await deployTemplate(
+      run.azure,
+      {
+        resourceGroup,
+        name: deploymentName(run),
+        template: policy.template as Record<string, unknown>,
+        parameters: { sealedSecrets }
+      },
+      {
+        token: deployment?.hostData === policy.hostData ? deployment.token : undefined,
+        save: (token) =>
+          run.state.update(({ deployment: _old, ...state }) =>
+            token === undefined ? state : { ...state, deployment: { hostData: policy.hostData, token } }
+          )
+      }
+    )
+  } catch (error) {
+    throw (await causeInGroup(run)) ?? error
+  }
+  const group = await waitUntilRunning(run, note)
+  const output = outputOf(run, group)
+  await run.state.update((state) => ({ ...state, endpoint: output.endpoint }))
+  return output
+}
+
+function deploymentName(run: Run): string {
+  return `confrouter-${run.config.containerGroup.name}`
+}
+
+/**
+ * Seals the provider keys, or takes the sealed text of a run that was killed between sealing and
+ * deploying. It is recorded before the deployment, so that the group can be compared with it after.
+ */
+async function currentSealedSecrets(run: Run, results: Results): Promise<string> {
+  const mark = secretsMark(run, results)
+  const { hostData } = results.get('policy')
+  const { deployed } = run.state.get()
+  if (deployed?.secretsMark === mark && deployed.hostData === hostData) return deployed.sealedSecrets
+  const { publicKey } = results.get('key')
+  const sealedSecrets = await sealSecrets({
+    values: run.providerKeys,
+    version: Math.floor(run.now().getTime() / 1000),
+    recipient: publicKey
+  })
+  await run.state.update((state) => ({ ...state, deployed: { hostData, sealedSecrets, secretsMark: mark } }))
+  return sealedSecrets
+}
+
+/** What the group itself says about its failure; the deployment's error only says that there was one. */
+async function causeInGroup(run: Run): Promise<UserError | undefined> {
+  const { containerGroup, resourceGroup } = run.config
+  const group = await getContainerGroup(run.azure, resourceGroup, containerGroup.name).catch(() => undefined)
+  return group === undefined ? undefined : startProblem(run, group)
+}
+
+/** Ten minutes: images of a few hundred megabytes are pulled and measured in one to three. */
+const startMinutes = 10
+
+async function waitUntilRunning(run: Run, note: Note): Promise<ContainerGroup> {
+  const { containerGroup, resourceGroup } = run.config
+  const deadline = run.now().getTime() + startMinutes * 60_000
+  for (;;) {
+    const group = await getContainerGroup(run.azure, resourceGroup, containerGroup.name)
+    if (group === undefined) {
+      throw new UserError(
+        'cloud',
+        'aci.gone',
+        `container group "${containerGroup.name}" is gone after its deployment`,
+        {
+          next: ['confrouter up']
+        }
+      )
+    }
+    const problem = await startProblem(run, group)
+    if (problem !== undefined) throw problem
+    if (group.state === 'Running' && group.ip !== undefined) return group
+    if (run.now().getTime() > deadline) {
+      throw new UserError(
+        'cloud',
+        'aci.not-running',
+        `container group "${group.name}" is ${group.state} after ${startMinutes} minutes`,
+        {
+          next: ['confrouter status', `az container show -g ${resourceGroup} -n ${group.name}`]
+        }
+      )
+    }
+    note(`waiting for the containers: ${group.containers.map(({ name, state }) => `${name} ${state}`).join(', ')}`)
+    await sleep(run.azure.environment.pollIntervalMs, undefined, { signal: run.signal })
+  }
+}
+
+function outputOf(run: Run, group: ContainerGroup): Outputs['deploy'] {
+  const host = group.fqdn ?? group.ip
+  if (host === undefined) {
+    throw new UserError('cloud', 'aci.no-address', `container group "${group.name}" has no public address`, {
+      next: ['confrouter up']
+    })
+  }
+  const port = group.ports[0] ?? run.config.containerGroup.port
+  return { endpoint: `http://${host}:${port}`, hostData: hostDataOfGroup(group) ?? '(no policy)' }
+}

@@ -1,0 +1,45 @@
+import { attestationStep } from './attestation-provider.js'
+import { imageStep } from './build-image.js'
+import { deployStep } from './deploy-group.js'
+import { identityStep } from './identity.js'
+import { keyVaultStep } from './key-vault.js'
+import { keyStep } from './release-key.js'
+import { resourceGroupStep } from './resource-group.js'
+import { rolesStep } from './role-assignments.js'
+import type { Step, StepId } from './run.js'
+import { smokeStep } from './smoke-test.js'
+import { policyStep } from './write-policy.js'
+
+export { deleteAll, deletions } from './down.js'
+export { interrupted, type Progress, RunResults, runSteps, type StepReport } from './graph.js'
+export { takeLock } from './lock.js'
+export { currentKeyPins } from './release-key.js'
+export * from './run.js'
+export { SmokeError } from './smoke-test.js'
+export { openState, type State, type StateFile } from './state.js'
+export { type Survey, surveySteps } from './survey.js'
+
+/** Every step, in the order in which a reader expects to see them; `needs` decides the order of work. */
+export const allSteps: readonly Step[] = [
+  imageStep,
+  resourceGroupStep,
+  attestationStep,
+  keyVaultStep,
+  identityStep,
+  rolesStep,
+  policyStep,
+  keyStep,
+  deployStep,
+  smokeStep
+] as readonly Step[]
+
+/** A step with everything it needs, directly or not. */
+export function withNeeds(ids: readonly StepId[]): readonly Step[] {
+  const wanted = new Set<StepId>()
+  const add = (id: StepId) => {
+    wanted.add(id)
+    allSteps.find((step) => step.id === id)?.needs.forEach(add)
+  }
+  ids.forEach(add)
+  return allSteps.filter(({ id }) => wanted.has(id))
+}

@@ -1,0 +1,146 @@
+import type { AzureSession } from '../azure/session.js'
+import type { Config } from '../config/index.js'
+import type { TrustPolicy } from '../client/index.js'
+import type { Image } from '../image/index.js'
+import type { JsonObject } from '../base/json.js'
+import type { Sha256Hex } from '../base/digest.js'
+import type { AttestationProvider } from '../azure/attestation.js'
+import type { Identity } from '../azure/identity.js'
+import type { Vault } from '../azure/key-vault.js'
+import type { ResourceGroup } from '../azure/resource-group.js'
+import type { VaultKey } from '../azure/vault-key.js'
+import type { StateFile } from './state.js'
+
+/** What every step may use. All of it comes from the composition root, so a step reads no environment and no clock. */
+export interface Run {
+  readonly config: Config
+  readonly azure: AzureSession
+  readonly state: StateFile
+  /** Where `policy` writes its files. */
+  readonly policyDirectory: string
+  readonly imageStore: ImageStore
+  /** The router program and the files that the image and the template are made from. */
+  readonly assets: Assets
+  readonly trust: PlatformTrust
+  /** Values of the provider keys by provider name. */
+  readonly providerKeys: Readonly<Record<string, string>>
+  /** Token that the smoke test shows when `access.mode` is `token`. */
+  readonly accessToken: string | undefined
+  readonly fetch: typeof fetch
+  readonly now: () => Date
+  readonly signal: AbortSignal
+  /** Address that the router binds inside its container. */
+  readonly listenAddress: string
+  readonly simulated: boolean
+  /**
+   * Asks for approval of a change of trust; rejects if it is not given. The first deployment of a name
+   * is none.
+   */
+  readonly approveTrust: (change: TrustChange) => Promise<void>
+  /** How long `smoke` waits for the router to become ready, in seconds. */
+  readonly readySeconds: number
+}
+
+export interface ImageStore {
+  /** The OCI layout directory that the native builder writes to. */
+  readonly layout: string
+  /** Opens an image by reference, from the layout or from its registry. */
+  open(reference: string): Promise<Image>
+  /** File that remembers root hashes by diff id. */
+  readonly hashCache: string
+}
+
+export interface Assets {
+  readonly version: string
+  /** dist/router/router.cjs */
+  readonly routerBundle: string
+  /** Folder with the Dockerfile. */
+  readonly buildContext: string
+  readonly template: JsonObject
+}
+
+/** Whose hardware signs the evidence: AMD's and Microsoft's, or an emulator's own. */
+export interface PlatformTrust {
+  readonly roots: TrustPolicy['roots']
+  readonly uvmIssuer: string | undefined
+}
+
+/** A change of who can obtain the key, or of what callers are told to trust. */
+export interface TrustChange {
+  readonly what: string
+  readonly from: string
+  readonly to: string
+}
+
+/** What the steps give each other. */
+export interface Outputs {
+  readonly image: { readonly reference: string; readonly digest: string }
+  readonly 'resource-group': ResourceGroup
+  readonly attestation: Pick<AttestationProvider, 'attestUri'>
+  readonly vault: Vault
+  readonly identity: Identity
+  readonly roles: { readonly operator: string }
+  readonly policy: PolicyOutput
+  readonly key: VaultKey
+  readonly deploy: {
+    readonly endpoint: string
+    /** SHA-256 of the policy that the group was deployed with, which may differ from the one computed in this run. */
+    readonly hostData: string
+  }
+  readonly smoke: { readonly checks: readonly SmokeCheck[] }
+}
+
+export interface PolicyOutput {
+  readonly hostData: Sha256Hex
+  readonly template: JsonObject
+  readonly releasePolicy: string
+  readonly trust: TrustPolicy
+  readonly engine: 'native' | 'az'
+  readonly layers: readonly { readonly image: string; readonly rootHashes: readonly Sha256Hex[] }[]
+  readonly files: {
+    readonly policy: string
+    readonly template: string
+    readonly releasePolicy: string
+    readonly trust: string
+  }
+  readonly warnings: readonly string[]
+}
+
+export interface SmokeCheck {
+  readonly id: string
+  readonly outcome: 'pass' | 'fail' | 'skipped'
+  readonly detail: string
+  readonly milliseconds: number
+}
+
+export type StepId = keyof Outputs
+
+export type Action = 'create' | 'update' | 'replace' | 'none'
+
+/** What a step found: nothing to do, or what to do and how. `apply` may be repeated after a kill. */
+export type Finding<T> =
+  | { readonly action: 'none'; readonly output: T; readonly says?: string }
+  | {
+      readonly action: Exclude<Action, 'none'>
+      /** Why, in the user's words; shown before and while it is done. */
+      readonly reason: string
+      /** What is there now, if anything: enough to test it, not enough to build on it. */
+      readonly existing?: T
+      apply(note: Note): Promise<T>
+    }
+
+/** Shows what a step is doing or waiting for. */
+export type Note = (text: string) => void
+
+export interface Step<Id extends StepId = StepId> {
+  readonly id: Id
+  readonly title: string
+  readonly needs: readonly StepId[]
+  /** Asks the cloud, changes nothing. */
+  observe(run: Run, results: Results, note: Note): Promise<Finding<Outputs[Id]>>
+}
+
+/** Outputs of the steps that are done. Asking for one that a step did not declare in `needs` is a bug. */
+export interface Results {
+  get<Id extends StepId>(id: Id): Outputs[Id]
+}

@@ -1,0 +1,83 @@
+import { mkdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import writeFileAtomic from 'write-file-atomic'
+import { isJsonObject } from '../base/json.js'
+import { UserError } from '../base/user-error.js'
+
+/**
+ * What a run leaves for the next one. A hint, never the truth: Azure is asked each time. It holds
+ * ids, digests and sealed data, no secret.
+ */
+export interface State {
+  readonly version: 1
+  /** Deployment that this state belongs to; another name or cloud needs another state directory. */
+  readonly name: string
+  readonly cloud: string
+  /** Resource ids that `up` itself created, which is what `down` may delete. */
+  readonly created: readonly string[]
+  readonly image?: { readonly inputs: string; readonly reference: string }
+  readonly sidecar?: { readonly reference: string; readonly pinned: string }
+  /** What the last deployment was made with; the secrets are sealed to the released key. */
+  readonly deployed?: { readonly hostData: string; readonly sealedSecrets: string; readonly secretsMark: string }
+  readonly endpoint?: string
+  readonly keyId?: string
+  /** The SDK's poller token of a deployment that was running when the last run ended. */
+  readonly deployment?: { readonly hostData: string; readonly token: string }
+}
+
+export interface StateFile {
+  readonly directory: string
+  get(): State
+  /** Writes by rename, in the order of the calls: a kill leaves the old or the new state. */
+  update(change: (state: State) => State): Promise<void>
+}
+
+export async function openState(directory: string, name: string, cloud: string): Promise<StateFile> {
+  await mkdir(directory, { recursive: true })
+  const file = join(directory, 'state.json')
+  let state = (await readState(file)) ?? { version: 1, name, cloud, created: [] }
+  if (state.name !== name || state.cloud !== cloud) {
+    throw new UserError(
+      'config',
+      'state.other-deployment',
+      `${file} belongs to "${state.name}" on ${state.cloud}, not to "${name}" on ${cloud}`,
+      { next: [`use --state-dir .confrouter-${name} for this one`] }
+    )
+  }
+  let writing: Promise<unknown> = Promise.resolve()
+  return {
+    directory,
+    get: () => state,
+    async update(change) {
+      state = change(state)
+      writing = writing
+        .catch(() => undefined)
+        .then(() => writeFileAtomic(file, `${JSON.stringify(state, null, 2)}\n`, { mode: 0o600 }))
+      await writing
+    }
+  }
+}
+
+async function readState(file: string): Promise<State | undefined> {
+  let text: string
+  try {
+    text = await readFile(file, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  }
+  const damaged = (cause?: unknown) =>
+    new UserError('machine', 'state.damaged', `${file} is not a state file of this version`, {
+      why: 'it is only a hint: everything in it can be observed again, but what `up` created is then not known to `down`',
+      next: [`rm ${file}`],
+      cause
+    })
+  try {
+    const state = JSON.parse(text) as unknown
+    if (isJsonObject(state) && state['version'] === 1 && Array.isArray(state['created']))
+      return state as unknown as State
+  } catch (error) {
+    throw damaged(error)
+  }
+  throw damaged()
+}

@@ -1,0 +1,41 @@
+import { UserError } from '../base/user-error.js'
+import { RunResults } from './graph.js'
+import type { Action, Run, Step, StepId } from './run.js'
+
+/** What one step would do. `unknown` waits for a step before it, or could not be looked at. */
+export interface Survey {
+  readonly id: StepId
+  readonly title: string
+  readonly action: Action | 'unknown'
+  readonly reason: string
+}
+
+/**
+ * Looks at every step and changes nothing: what `up` would do, as far as it can be known before the
+ * first change, and what `status` shows. One that cannot be looked at does not hide the others.
+ */
+export async function surveySteps(
+  run: Run,
+  steps: readonly Step[]
+): Promise<{ list: readonly Survey[]; results: RunResults }> {
+  const results = new RunResults()
+  const looks = new Map<StepId, Promise<Survey>>()
+  for (const step of steps) looks.set(step.id, look(step))
+  return { list: await Promise.all(looks.values()), results }
+
+  async function look(step: Step): Promise<Survey> {
+    const about = { id: step.id, title: step.title }
+    await Promise.all(step.needs.map((id) => looks.get(id)))
+    const missing = step.needs.filter((id) => !results.has(id))
+    if (missing.length > 0) return { ...about, action: 'unknown', reason: `known after ${missing.join(', ')}` }
+    try {
+      const finding = await step.observe(run, results, () => undefined)
+      if (finding.action !== 'none') return { ...about, action: finding.action, reason: finding.reason }
+      results.add(step.id, finding.output, { id: step.id, action: 'none', seconds: 0 })
+      return { ...about, action: 'none', reason: finding.says ?? 'unchanged' }
+    } catch (error) {
+      if (!(error instanceof UserError) || error.fault === 'interrupted') throw error
+      return { ...about, action: 'unknown', reason: error.problem }
+    }
+  }
+}

@@ -1,0 +1,199 @@
+import { mkdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import writeFileAtomic from 'write-file-atomic'
+import { sha256Hex, type Sha256Hex } from '../base/digest.js'
+import { decodeBase64 } from '../base/encoding.js'
+import { isJsonObject, type JsonObject } from '../base/json.js'
+import { UserError } from '../base/user-error.js'
+import { strictTrustPolicy, type TrustPolicy } from '../client/index.js'
+import { imageFacts } from '../image/index.js'
+import { fillTemplate } from '../plan/template.js'
+import {
+  createReleasePolicy,
+  encodeReleasePolicy,
+  generatePolicies,
+  type ImageFacts,
+  injectPolicies
+} from '../policy/index.js'
+import { groupValues } from './group-values.js'
+import type { Note, PolicyOutput, Results, Run, Step } from './run.js'
+
+/**
+ * From pinned images to the four files that everything later is compared with: the CCE policy, the
+ * template that carries it, the release policy that names its hash, the trust policy for callers.
+ */
+export const policyStep: Step<'policy'> = {
+  id: 'policy',
+  title: 'policy',
+  needs: ['image', 'attestation', 'vault', 'identity'],
+  async observe(run, results, note) {
+    const { output, texts } = await derivePolicy(run, results, note)
+    const stale = await staleFiles(output.files, texts)
+    for (const warning of output.warnings) note(warning)
+    if (stale.length === 0) return { action: 'none', output }
+    return {
+      action: stale.length === 4 ? 'create' : 'update',
+      reason: `writing ${stale.map((file) => fileNames[file]).join(', ')}`,
+      async apply() {
+        await mkdir(run.policyDirectory, { recursive: true })
+        for (const file of stale) await writeFileAtomic(output.files[file], texts[file])
+        return output
+      }
+    }
+  }
+}
+
+type FileId = keyof PolicyOutput['files']
+
+const fileNames: Readonly<Record<FileId, string>> = {
+  policy: 'policy.rego',
+  template: 'template.json',
+  releasePolicy: 'skr-policy.json',
+  trust: 'trust.json'
+}
+
+async function derivePolicy(
+  run: Run,
+  results: Results,
+  note: Note
+): Promise<{ output: PolicyOutput; texts: Readonly<Record<FileId, string>> }> {
+  const { attestUri } = results.get('attestation')
+  const routerImage = results.get('image').reference
+  const sidecarImage = await pinSidecar(run, note)
+  const facts = await factsOf(run, [routerImage, sidecarImage], note)
+  const filled = fillTemplate(
+    run.assets.template,
+    groupValues(run, {
+      identityId: results.get('identity').id,
+      routerImage,
+      sidecarImage,
+      attestUri,
+      vaultUri: results.get('vault').vaultUri
+    })
+  )
+  const engine = run.config.policy.engine === 'az' ? ('az' as const) : ('native' as const)
+  const made = engine === 'az' ? await azPolicy(run, filled) : nativePolicy(filled, facts.images)
+  const releasePolicy = encodeReleasePolicy(createReleasePolicy({ authority: attestUri, hostData: [made.hostData] }))
+  const trust: TrustPolicy = strictTrustPolicy({
+    hostData: [made.hostData],
+    maaEndpoints: [attestUri],
+    roots: run.trust.roots,
+    ...(run.trust.uvmIssuer === undefined ? {} : { uvmIssuer: run.trust.uvmIssuer })
+  })
+  const file = (id: FileId) => join(run.policyDirectory, fileNames[id])
+  return {
+    output: {
+      hostData: made.hostData,
+      template: JSON.parse(made.templateText) as JsonObject,
+      releasePolicy,
+      trust,
+      engine,
+      layers: facts.layers,
+      files: {
+        policy: file('policy'),
+        template: file('template'),
+        releasePolicy: file('releasePolicy'),
+        trust: file('trust')
+      },
+      warnings: [...facts.warnings, ...made.warnings]
+    },
+    texts: {
+      policy: made.rego,
+      template: made.templateText,
+      releasePolicy: `${releasePolicy}\n`,
+      trust: `${JSON.stringify(trust, null, 2)}\n`
+    }
+  }
+}
+
+/**
+ * The sidecar's digest, resolved once and then kept: a tag that moves at the registry must not
+ * change the host data of the next run by itself.
+ */
+async function pinSidecar(run: Run, note: Note): Promise<string> {
+  const { image: reference } = run.config.sidecar
+  if (reference.includes('@sha256:')) return reference
+  const known = run.state.get().sidecar
+  if (known?.reference === reference) return known.pinned
+  note(`resolving ${reference}`)
+  const image = await run.imageStore.open(reference)
+  const pinned = `${reference.replace(/:[^/:]+$/, '')}@${image.digest}`
+  await run.state.update((state) => ({ ...state, sidecar: { reference, pinned } }))
+  return pinned
+}
+
+async function factsOf(run: Run, references: readonly string[], note: Note) {
+  const images = new Map<string, ImageFacts>()
+  const warnings: string[] = []
+  for (const reference of references) {
+    note(`measuring ${reference}`)
+    const facts = await imageFacts(await run.imageStore.open(reference), {
+      cacheFile: run.imageStore.hashCache,
+      signal: run.signal
+    })
+    images.set(reference, facts)
+    warnings.push(...facts.warnings)
+  }
+  return {
+    images,
+    warnings,
+    layers: [...images].map(([image, { layers }]) => ({ image, rootHashes: layers }))
+  }
+}
+
+interface MadePolicy {
+  readonly rego: string
+  readonly hostData: Sha256Hex
+  readonly templateText: string
+  readonly warnings: readonly string[]
+}
+
+function nativePolicy(template: JsonObject, images: ReadonlyMap<string, ImageFacts>): MadePolicy {
+  const policies = generatePolicies({
+    template,
+    images,
+    options: { platformIdentityRules: true, refuseNullCommand: true, wildcardParameters: ['sealedSecrets'] }
+  })
+  const [policy, second] = policies
+  if (policy === undefined || second !== undefined) throw new Error('our template has one container group')
+  return {
+    rego: policy.rego,
+    hostData: policy.hostData,
+    templateText: injectPolicies(template, policies),
+    warnings: policy.warnings
+  }
+}
+
+/** The real tool writes the policy into the template file; the text and its hash are read back from there. */
+async function azPolicy(run: Run, template: JsonObject): Promise<MadePolicy> {
+  const file = join(run.state.directory, 'acipolicygen.json')
+  await writeFileAtomic(file, JSON.stringify(template, null, 2))
+  const { acipolicygen } = await import('../exec/index.js')
+  await acipolicygen({ templateFile: file, signal: run.signal })
+  const templateText = await readFile(file, 'utf8')
+  const rego = new TextDecoder().decode(decodeBase64(deployedPolicy(JSON.parse(templateText)), 'ccePolicy'))
+  return { rego, hostData: sha256Hex(rego), templateText, warnings: [] }
+}
+
+function deployedPolicy(template: unknown): string {
+  const resources = isJsonObject(template) && Array.isArray(template['resources']) ? template['resources'] : []
+  const [resource] = resources as readonly {
+    properties?: { confidentialComputeProperties?: { ccePolicy?: unknown } }
+  }[]
+  const policy = resource?.properties?.confidentialComputeProperties?.ccePolicy
+  if (typeof policy !== 'string' || policy === '') {
+    throw new UserError('machine', 'policy.az-failed', 'az confcom acipolicygen left no policy in the template', {
+      next: ['az extension add --name confcom --upgrade', 'set policy.engine: native in confrouter.yaml']
+    })
+  }
+  return policy
+}
+
+async function staleFiles(
+  files: PolicyOutput['files'],
+  texts: Readonly<Record<FileId, string>>
+): Promise<readonly FileId[]> {
+  const ids = Object.keys(fileNames) as FileId[]
+  const current = await Promise.all(ids.map((id) => readFile(files[id], 'utf8').catch(() => undefined)))
+  return ids.filter((id, index) => current[index] !== texts[id])
+}

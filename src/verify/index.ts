@@ -1,0 +1,10 @@
+/** Attestation evidence of a router: parse it, verify it, and take keys from what passed. Runs in browsers. */
+export { type Check, type Claim, claims } from './check.js'
+export { VerifyError, type VerifyErrorCode } from './errors.js'
+export { type EvidenceDocument, maximumEvidenceLength, parseEvidence } from './evidence.js'
+export type { MaaKeySet } from './maa-token.js'
+export type { RouterRsaKey } from './runtime-data.js'
+export { azureUvmIssuer, defaultMinimumTcb, type StrictTrustOptions, strictTrustPolicy } from './strict-trust-policy.js'
+export type { MinimumTcb, Product, TcbVersion, TurinTcbVersion } from './tcb.js'
+export { isHttpsOrigin, type MaaTrust, parseTrustPolicy, type TrustPolicy, type UvmTrust } from './trust-policy.js'
+export { type Verdict, type VerifiedEvidence, verifyEvidence, type VerifyInputs } from './verify-evidence.js'

@@ -1,0 +1,81 @@
+import { compactVerify } from 'jose/jws/compact/verify'
+import { decodeBase64, decodeBase64Url, utf8 } from '../base/encoding.js'
+import { isJsonObject, type JsonObject } from '../base/json.js'
+import { parseCertificate } from './certificate.js'
+import { attempt, attemptSync, shown } from './check.js'
+import { parseStrictJson } from './strict-json.js'
+import { owned } from './web-crypto.js'
+
+/** Signing keys of an attestation provider, as its `/certs` serves them, and the origin that they were fetched from. */
+export interface MaaKeySet {
+  readonly endpoint: string
+  /** `{"keys":[{"kid","kty","x5c":[…]}]}`; only `x5c` is read, there is no other form of the key in it. */
+  readonly jwks: unknown
+}
+
+/** A token of Microsoft Azure Attestation, decoded and not verified. */
+export interface MaaToken {
+  readonly compact: string
+  readonly header: JsonObject
+  readonly claims: JsonObject
+}
+
+const maximumKeys = 100
+
+/** Throws a `TypeError` for anything but three canonical base64url parts whose first two are JSON objects. */
+export function parseMaaToken(compact: string): MaaToken {
+  const [header, payload, signature, ...rest] = compact.split('.')
+  if (header === undefined || payload === undefined || signature === undefined || rest.length > 0) {
+    throw new TypeError('token has not three parts')
+  }
+  decodeBase64Url(signature, 'token signature')
+  return { compact, header: decodeObject(header, 'token header'), claims: decodeObject(payload, 'token payload') }
+}
+
+/**
+ * What is wrong with the signature: it must be RS256 by a key of `keys` with the token's `kid`. `jku`
+ * is never followed: keys come from the provider that the trust policy names.
+ */
+export async function tokenSignatureProblems(token: MaaToken, keys: MaaKeySet | undefined): Promise<string[]> {
+  const { alg, kid } = token.header
+  if (alg !== 'RS256') return [`algorithm ${shown(alg)}`]
+  if (typeof kid !== 'string') return ['no key id']
+  if (keys === undefined) return ['no keys of the attestation provider were given']
+  const candidates = attemptSync(() => keysWithId(keys.jwks, kid))
+  if (!candidates.ok) return [candidates.problem]
+  if (candidates.value.length === 0) return [`the attestation provider has no key ${shown(kid)}`]
+  const problems: string[] = []
+  for (const jwk of candidates.value) {
+    const verified = await attempt(async () =>
+      compactVerify(token.compact, await importKey(jwk), { algorithms: ['RS256'] })
+    )
+    if (verified.ok) return []
+    problems.push(verified.problem)
+  }
+  return problems
+}
+
+function decodeObject(part: string, label: string): JsonObject {
+  const value = parseStrictJson(utf8.decode(decodeBase64Url(part, label)), label)
+  if (!isJsonObject(value)) throw new TypeError(`${label} is not a JSON object`)
+  return value
+}
+
+function keysWithId(jwks: unknown, kid: string): JsonObject[] {
+  const keys: unknown = isJsonObject(jwks) ? jwks['keys'] : undefined
+  if (!Array.isArray(keys) || keys.length > maximumKeys) {
+    throw new TypeError(`keys of the attestation provider are not a list of at most ${maximumKeys}`)
+  }
+  return keys.filter(isJsonObject).filter((key) => key['kid'] === kid)
+}
+
+/** The chain is not followed: what makes the key trusted is the TLS connection over which it came. */
+async function importKey(jwk: JsonObject): Promise<CryptoKey> {
+  const chain: unknown = jwk['x5c']
+  const leaf: unknown = Array.isArray(chain) ? chain[0] : undefined
+  if (jwk['kty'] !== 'RSA' || typeof leaf !== 'string') throw new TypeError('key has no RSA certificate')
+  const label = 'certificate of the attestation provider'
+  const { publicKey } = parseCertificate(decodeBase64(leaf, label), label)
+  const scheme = { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' }
+  return crypto.subtle.importKey('spki', owned(publicKey), scheme, false, ['verify'])
+}

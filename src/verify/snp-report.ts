@@ -1,0 +1,86 @@
+/** Length of ATTESTATION_REPORT in bytes; AMD SEV-SNP ABI specification 56860, table "ATTESTATION_REPORT". */
+export const reportLength = 1184
+
+/** What the signature covers: everything before it. */
+const signedLength = 672
+
+/** Fields of an attestation report, as they stand in it. Authenticates nothing. */
+export interface SnpReport {
+  readonly version: number
+  readonly guestSvn: number
+  /** Guest POLICY, bit field. */
+  readonly policy: bigint
+  readonly vmpl: number
+  readonly signatureAlgorithm: number
+  /** Bits 2 to 4 of the flags: 0 is VCEK, 1 is VLEK, 7 is no key. */
+  readonly signingKey: number
+  readonly maskChipKey: boolean
+  readonly reportData: Uint8Array
+  readonly measurement: Uint8Array
+  readonly hostData: Uint8Array
+  /** TCB_VERSION, 8 bytes; the layout depends on the product. */
+  readonly reportedTcb: Uint8Array
+  readonly committedTcb: Uint8Array
+  readonly launchTcb: Uint8Array
+  /** From version 3 on. */
+  readonly cpuid: { readonly family: number; readonly model: number } | undefined
+  readonly chipId: Uint8Array
+  readonly signed: Uint8Array
+  /** r ‖ s, big-endian, 48 bytes each. */
+  readonly signature: Uint8Array
+  /** Bytes after r, after s and to the end, which no signature covers. */
+  readonly signaturePadding: Uint8Array
+}
+
+/** Bits of the guest POLICY. */
+export const guestPolicyBit = { mustBeOne: 17n, migrationAllowed: 18n, debugAllowed: 19n } as const
+
+export function hasPolicyBit(report: SnpReport, bit: bigint): boolean {
+  return ((report.policy >> bit) & 1n) === 1n
+}
+
+/** Reads every field; throws a `TypeError` only for another length than 1184 bytes. All numbers are little-endian. */
+export function parseReport(report: Uint8Array): SnpReport {
+  if (report.length !== reportLength) throw new TypeError(`report has ${report.length} bytes, not ${reportLength}`)
+  // A copy of our own: `slice` of a Node `Buffer` shares its memory.
+  const bytes = new Uint8Array(report)
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const version = view.getUint32(0, true)
+  const flags = view.getUint32(72, true)
+  return {
+    version,
+    guestSvn: view.getUint32(4, true),
+    policy: view.getBigUint64(8, true),
+    vmpl: view.getUint32(48, true),
+    signatureAlgorithm: view.getUint32(52, true),
+    signingKey: (flags >> 2) & 7,
+    maskChipKey: (flags & 2) !== 0,
+    reportData: bytes.slice(80, 144),
+    measurement: bytes.slice(144, 192),
+    hostData: bytes.slice(192, 224),
+    reportedTcb: bytes.slice(384, 392),
+    cpuid: version < 3 ? undefined : { family: view.getUint8(392), model: view.getUint8(393) },
+    chipId: bytes.slice(416, 480),
+    committedTcb: bytes.slice(480, 488),
+    launchTcb: bytes.slice(496, 504),
+    signed: bytes.slice(0, signedLength),
+    signature: Uint8Array.from([...bytes.slice(672, 720).reverse(), ...bytes.slice(744, 792).reverse()]),
+    signaturePadding: Uint8Array.from([...bytes.slice(720, 744), ...bytes.slice(792, reportLength)])
+  }
+}
+
+/**
+ * What keeps a report from being one that we understand: version 2 to 5, ECDSA P-384 with SHA-384
+ * (algorithm 1), signed with the VCEK, chip id not masked, POLICY bit 17 set as the ABI demands, and
+ * zeros wherever the signature does not reach, so that one report has one spelling.
+ */
+export function formatProblems(report: SnpReport): string[] {
+  const problems: string[] = []
+  if (report.version < 2 || report.version > 5) problems.push(`version ${report.version}`)
+  if (report.signatureAlgorithm !== 1) problems.push(`signature algorithm ${report.signatureAlgorithm}`)
+  if (report.signingKey !== 0) problems.push(`signing key ${report.signingKey}`)
+  if (report.maskChipKey) problems.push('chip key masked')
+  if (!hasPolicyBit(report, guestPolicyBit.mustBeOne)) problems.push('guest policy bit 17 is 0')
+  if (report.signaturePadding.some((byte) => byte !== 0)) problems.push('bytes around the signature are not zero')
+  return problems
+}

@@ -1,0 +1,101 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from '@jest/globals'
+import { azureErrorFacts, isForbiddenByRbac, isNotFound, toUserError } from '../../../src/azure/errors.js'
+import { UserError } from '../../../src/base/user-error.js'
+
+const vectors = join(import.meta.dirname, '../../vectors/azure')
+
+/** An error as core-client throws it: status, and the parsed body as `details`. */
+function restError(file: string): Error {
+  const { response } = JSON.parse(readFileSync(join(vectors, `${file}.json`), 'utf8')) as {
+    response: { status: number; body: unknown }
+  }
+  return Object.assign(new Error('the SDK’s own words'), {
+    name: 'RestError',
+    statusCode: response.status,
+    details: response.body,
+    response: { headers: { get: (name: string) => (name === 'x-ms-request-id' ? 'request-1' : undefined) } }
+  })
+}
+
+describe('toUserError', () => {
+  it.each([
+    ['error-vault-soft-deleted-conflict', 'keyvault.soft-deleted'],
+    ['error-vault-already-exists', 'keyvault.name-taken'],
+    ['error-keyvault-forbidden-by-rbac', 'keyvault.forbidden'],
+    ['error-key-deleted-but-recoverable', 'keyvault.key-soft-deleted'],
+    ['error-attestation-name-in-use', 'attestation.name-taken'],
+    ['error-provider-not-registered', 'azure.provider-not-registered'],
+    ['error-authorization-failed', 'azure.forbidden'],
+    ['error-cg-no-capacity', 'aci.no-capacity'],
+    ['error-cg-ccepolicy-empty', 'aci.policy-invalid'],
+    ['error-template-validation', 'aci.template-invalid'],
+    ['error-principal-not-found', 'identity.not-visible-yet']
+  ])('maps %s to %s with a next step and the request id', (file, code) => {
+    const error = toUserError(restError(file), 'the thing')
+    expect(error).toBeInstanceOf(UserError)
+    const userError = error as UserError
+    expect(userError.code).toBe(code)
+    expect(userError.next.length).toBeGreaterThan(0)
+    expect(userError.requestId).toBe('request-1')
+    expect(userError.exitCode).toBe(5)
+  })
+
+  it('keeps code, words and request id of an error without a rule', () => {
+    const error = toUserError(restError('error-cg-invalid-registry-server'), 'container group "x"') as UserError
+    expect(error.code).toBe('azure.error')
+    expect(error.problem).toMatch(/^container group "x": Azure answered /)
+    expect(error.why).toMatch(/image/i)
+  })
+
+  it('prefers what the failed operation said over the poller’s plain error', () => {
+    const { response } = JSON.parse(readFileSync(join(vectors, 'error-lro-failed-operation.json'), 'utf8')) as {
+      response: { body: unknown }
+    }
+    const error = toUserError(new Error('The long-running operation has failed.'), 'container group "x"', response.body)
+    expect(error).toBeInstanceOf(UserError)
+  })
+
+  it('names a network error as one that could not be checked', () => {
+    const error = toUserError(
+      Object.assign(new Error('getaddrinfo'), { code: 'ENOTFOUND' }),
+      'key vault "x"'
+    ) as UserError
+    expect([error.code, error.exitCode]).toEqual(['azure.unreachable', 5])
+  })
+
+  it('leaves our own bugs alone', () => {
+    const bug = new TypeError('undefined is not a function')
+    expect(toUserError(bug, 'anything')).toBe(bug)
+  })
+})
+
+describe('azureErrorFacts', () => {
+  it('reads Key Vault’s inner code in both spellings', () => {
+    expect(isForbiddenByRbac(restError('error-keyvault-forbidden-by-rbac'))).toBe(true)
+    expect(
+      isForbiddenByRbac({
+        statusCode: 403,
+        details: { error: { code: 'Forbidden', innerError: { code: 'ForbiddenByRbac' } } }
+      })
+    ).toBe(true)
+  })
+
+  it('does not take another 403 for a missing role', () => {
+    expect(isForbiddenByRbac(restError('error-key-hsm-on-standard-vault'))).toBe(false)
+  })
+
+  it('tells absence by the status alone', () => {
+    expect(isNotFound(restError('error-vault-not-found'))).toBe(true)
+    expect(isNotFound(restError('error-authorization-failed'))).toBe(false)
+  })
+
+  it('unwraps causes that stand as JSON inside a message, five levels at most', () => {
+    const wrap = (body: unknown, times: number): unknown =>
+      times === 0 ? body : wrap({ error: { code: 'Outer', message: JSON.stringify(body) } }, times - 1)
+    const cause = { error: { code: 'Innermost', message: 'here' } }
+    expect(azureErrorFacts({ statusCode: 400, details: wrap(cause, 4) })?.nested.at(-1)?.code).toBe('Innermost')
+    expect(azureErrorFacts({ statusCode: 400, details: wrap(cause, 9) })?.nested.at(-1)?.code).toBe('Outer')
+  })
+})

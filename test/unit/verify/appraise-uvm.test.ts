@@ -1,0 +1,185 @@
+import { decode, encode, Tagged } from 'cborg'
+import type { Claim } from '../../../src/verify/check.js'
+import { ecKey, extension } from './certificate-forge.js'
+import * as asn1 from './der-writer.js'
+import { describeFaults } from './faults.js'
+import { createWorld, now, put, uvmEku } from './forge.js'
+
+const world = await createWorld()
+const stranger = { vcek: await ecKey(), uvmRoot: await ecKey(), uvmLeaf: await ecKey() }
+const unreadable: readonly Claim[] = ['uvm.signature', 'uvm.issuer', 'uvm.feed', 'uvm.svn', 'uvm.measurement']
+const foreignIssuer = `did:x509:0:sha256:${'A'.repeat(43)}::eku:${uvmEku}`
+
+describeFaults('the UVM endorsement', world, [
+  ['ECDSA is accepted', [], { uvmSigner: stranger.vcek, uvmHeader: (header) => header.set(1, -35) }],
+  [
+    'issuer and feed as CWT claims, measurement as raw bytes, are accepted',
+    [],
+    {
+      uvmHeader: (header) => {
+        header.set(
+          15,
+          new Map<unknown, unknown>([
+            [1, header.get('iss')],
+            [2, header.get('feed')],
+            [6, 1750000000],
+            ['svn', 104]
+          ])
+        )
+        for (const name of ['iss', 'feed', 'signingtime', 3]) header.delete(name)
+      },
+      uvmPayload: () => Buffer.alloc(48, 0x5a)
+    }
+  ],
+  ['CWT claims with too low an SVN', ['uvm.svn'], { uvmHeader: (header) => header.set(15, new Map([['svn', 99]])) }],
+  [
+    'CWT claims that contradict the headers',
+    unreadable,
+    { uvmHeader: (header) => header.set(15, new Map([[2, 'Other']])) }
+  ],
+  ['no signing time: dates are not looked at', [], { uvmHeader: (header) => void header.delete('signingtime') }],
+  ['no x5t', [], { uvmHeader: (header) => void header.delete(34) }],
+  [
+    'signed after the leaf had expired',
+    ['uvm.signature'],
+    { uvmHeader: (header) => header.set('signingtime', new Tagged(1, now.getTime() / 1000)) }
+  ],
+  ['signed by a stranger', ['uvm.signature'], { uvmLeaf: { subjectKey: stranger.uvmLeaf } }],
+  [
+    'x5t of another certificate',
+    ['uvm.signature'],
+    { uvmHeader: (header) => header.set(34, [-16, new Uint8Array(32)]) }
+  ],
+  ['signature changed', ['uvm.signature'], { rawUvm: (bytes) => changed(bytes, bytes.length - 1) }],
+  ['intermediate signed by a stranger', ['uvm.signature'], { uvmIntermediate: { issuerKey: stranger.uvmRoot } }],
+  ['intermediate that is no authority', ['uvm.signature'], { uvmIntermediate: { authority: false } }],
+  ['another algorithm than the key has', ['uvm.signature'], { uvmHeader: (header) => header.set(1, -37) }],
+  [
+    'issuer that is not trusted',
+    ['uvm.issuer'],
+    { uvmHeader: (header) => header.set('iss', 'did:x509:0:sha256:other::eku:1.2.3') }
+  ],
+  ['no issuer', ['uvm.issuer'], { uvmHeader: (header) => void header.delete('iss') }],
+  [
+    'trusted issuer, foreign chain',
+    ['uvm.issuer', 'maa.measurement'],
+    {
+      uvmHeader: (header) => header.set('iss', foreignIssuer),
+      trust: put(foreignIssuer, 'uvm', 'issuer')
+    }
+  ],
+  [
+    'leaf without the key usage that the issuer names',
+    ['uvm.issuer'],
+    { uvmLeaf: { extendedKeyUsage: ['1.3.6.1.4.1.311.76.59.1.1'] } }
+  ],
+  ['leaf without any extended key usage', ['uvm.issuer'], { uvmLeaf: { extendedKeyUsage: [] } }],
+  [
+    'intermediate whose basic constraints cannot be read',
+    ['uvm.signature', 'uvm.issuer'],
+    { uvmIntermediate: { authority: false, extensions: [extension('2.5.29.19', asn1.nullValue)] } }
+  ],
+  [
+    'leaf whose extended key usage cannot be read',
+    ['uvm.issuer'],
+    { uvmLeaf: { extendedKeyUsage: undefined, extensions: [extension('2.5.29.37', asn1.nullValue)] } }
+  ],
+  ['leaf without the extension', ['uvm.issuer'], { uvmLeaf: { extendedKeyUsage: undefined } }],
+  ['signing time that is no epoch time', unreadable, { uvmHeader: (header) => header.set('signingtime', 1) }],
+  [
+    'signing time far outside',
+    unreadable,
+    { uvmHeader: (header) => header.set('signingtime', new Tagged(1, 2 ** 40)) }
+  ],
+  ['issuer that is no text', unreadable, { uvmHeader: (header) => header.set('iss', 1) }],
+  ['CWT claims that are no map', unreadable, { uvmHeader: (header) => header.set(15, []) }],
+  ['x5t by another hash', unreadable, { uvmHeader: (header) => header.set(34, [-43, new Uint8Array(48)]) }],
+  ['nine certificates', unreadable, { uvmHeader: (header) => header.set(33, Array(9).fill(new Uint8Array(1))) }],
+  ['payload that is no object', unreadable, { uvmPayload: () => Buffer.from('[]') }],
+  [
+    'raw payload of another length',
+    unreadable,
+    {
+      uvmHeader: (header) => void header.delete(3),
+      uvmPayload: () => Buffer.alloc(47, 0x5a)
+    }
+  ],
+  ['too long', unreadable, { rawUvm: (bytes) => Uint8Array.of(...bytes, ...new Uint8Array(97 * 1024 - bytes.length)) }],
+  [
+    'payload left out',
+    unreadable,
+    { rawUvm: () => encode(new Tagged(18, [new Uint8Array(0), new Map(), null, new Uint8Array(0)])) }
+  ],
+  ['another feed', ['uvm.feed'], { uvmHeader: (header) => header.set('feed', 'ContainerPlat-AMD-UVM2') }],
+  [
+    'SVN below the minimum',
+    ['uvm.svn'],
+    { uvmPayload: (payload) => void put('99', 'x-ms-sevsnpvm-guestsvn')(payload) }
+  ],
+  [
+    'SVN as an integer beside, below the minimum',
+    ['uvm.svn'],
+    { uvmPayload: (payload) => void put(99, 'x-ms-sevsnpvm-guestsvn-int')(payload) }
+  ],
+  ['no SVN', ['uvm.svn'], { uvmPayload: (payload) => void put(undefined, 'x-ms-sevsnpvm-guestsvn')(payload) }],
+  [
+    'SVN that is no number',
+    unreadable,
+    { uvmPayload: (payload) => void put('0x64', 'x-ms-sevsnpvm-guestsvn')(payload) }
+  ],
+  [
+    'measurement of another VM',
+    ['uvm.measurement'],
+    { uvmPayload: (payload) => void put('00'.repeat(48), 'x-ms-sevsnpvm-launchmeasurement')(payload) }
+  ],
+  [
+    'measurement in capitals',
+    unreadable,
+    { uvmPayload: (payload) => void put('5A'.repeat(48), 'x-ms-sevsnpvm-launchmeasurement')(payload) }
+  ],
+  [
+    'payload with a member twice',
+    unreadable,
+    {
+      uvmPayload: () =>
+        Buffer.from(
+          `{"x-ms-sevsnpvm-guestsvn":"1","x-ms-sevsnpvm-guestsvn":"100","x-ms-sevsnpvm-launchmeasurement":"${'5a'.repeat(48)}"}`
+        )
+    }
+  ],
+  ['another content type', unreadable, { uvmHeader: (header) => header.set(3, 'text/plain') }],
+  ['unknown algorithm', unreadable, { uvmHeader: (header) => header.set(1, -257) }],
+  ['critical headers', unreadable, { uvmHeader: (header) => header.set(2, ['iss']) }],
+  ['no certificates', unreadable, { uvmHeader: (header) => void header.delete(33) }],
+  ['no tag', unreadable, { rawUvm: (bytes) => bytes.subarray(1) }],
+  ['another tag', unreadable, { rawUvm: (bytes) => Uint8Array.of(0xd1, ...bytes.subarray(1)) }],
+  ['bytes after the end', unreadable, { rawUvm: (bytes) => Uint8Array.of(...bytes, 0) }],
+  ['cut off', unreadable, { rawUvm: (bytes) => bytes.subarray(0, -1) }],
+  [
+    'array of indefinite length',
+    unreadable,
+    { rawUvm: (bytes) => Uint8Array.of(0xd2, 0x9f, ...bytes.subarray(2), 0xff) }
+  ],
+  [
+    'array length not in its shortest form',
+    unreadable,
+    { rawUvm: (bytes) => Uint8Array.of(0xd2, 0x98, 0x04, ...bytes.subarray(2)) }
+  ],
+  ['header twice in the protected map', unreadable, { rawUvm: withHeaderTwice }],
+  ['nested without end', unreadable, { rawUvm: () => new Uint8Array(90_000).fill(0x81) }]
+])
+
+function changed(bytes: Uint8Array, offset: number): Uint8Array {
+  const copy = Uint8Array.from(bytes)
+  copy[offset] = (copy[offset] ?? 0) ^ 1
+  return copy
+}
+
+/** The same message with the first pair of the protected header written twice, signature left as it is. */
+function withHeaderTwice(bytes: Uint8Array): Uint8Array {
+  const { value } = decode(bytes, { useMaps: true, tags: Tagged.preserve(18) }) as Tagged
+  const [protectedHeader, ...rest] = value as [Uint8Array, ...unknown[]]
+  const [mapHead = 0, ...pairs] = protectedHeader
+  const algorithm = [0x01, 0x38, 0x25]
+  return encode(new Tagged(18, [Uint8Array.of(mapHead + 1, ...algorithm, ...pairs), ...rest]))
+}

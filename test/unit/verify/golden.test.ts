@@ -1,0 +1,235 @@
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { describe, expect, it } from '@jest/globals'
+import { amdArkSha256 } from '../../../src/verify/amd-roots.js'
+import { isSignedBy, parsePemCertificates } from '../../../src/verify/certificate.js'
+import { type Claim, claims } from '../../../src/verify/check.js'
+import { parseEvidence } from '../../../src/verify/evidence.js'
+import { parseMaaToken } from '../../../src/verify/maa-token.js'
+import { parseReport } from '../../../src/verify/snp-report.js'
+import { azureUvmIssuer, defaultMinimumTcb } from '../../../src/verify/strict-trust-policy.js'
+import { decodeTcb, formatTcb } from '../../../src/verify/tcb.js'
+import { readTrustPolicy } from '../../../src/verify/trust-policy.js'
+import { verifyEvidence } from '../../../src/verify/verify-evidence.js'
+import { mismatches, mismatchOf } from './forge.js'
+
+const vectors = resolve(import.meta.dirname, '../../vectors/attestation')
+const bytes = (path: string): Buffer => readFileSync(resolve(vectors, path))
+const text = (path: string): string => readFileSync(resolve(vectors, path), 'utf8')
+
+const hardwareOnly = {
+  version: 1,
+  hostData: ['cadd74f71ebb8fbf9782baab649612520f3c416bc5ce9ac768808ddc8d9b031c'],
+  roots: 'amd',
+  minimumTcb: defaultMinimumTcb,
+  debug: 'forbidden',
+  migration: 'forbidden',
+  vmpl: 0,
+  uvm: { issuer: azureUvmIssuer, feed: 'ContainerPlat-AMD-UVM', minimumSvn: 22 },
+  maa: 'none',
+  nonce: 'any',
+  maximumAgeSeconds: 'any'
+}
+
+interface Parts {
+  readonly report: Uint8Array
+  readonly certificates: string
+  readonly uvmEndorsements?: Uint8Array
+  readonly runtimeData?: Uint8Array
+  readonly ccePolicy?: Uint8Array
+}
+
+function evidenceOf({
+  report,
+  certificates,
+  uvmEndorsements,
+  runtimeData,
+  ccePolicy
+}: Parts): ReturnType<typeof parseEvidence> {
+  const base64 = (part: Uint8Array | undefined): string | undefined => part && Buffer.from(part).toString('base64')
+  return parseEvidence(
+    JSON.stringify({
+      version: 1,
+      runtimeData: base64(runtimeData ?? Buffer.from('{}')),
+      snp: { report: base64(report), certificates, uvmEndorsements: base64(uvmEndorsements) },
+      ccePolicy: base64(ccePolicy),
+      createdAt: '2026-01-01T00:00:00Z',
+      simulated: false
+    })
+  )
+}
+
+describe('the captured set of an Azure container group (Milan, report version 2)', () => {
+  const { vcekCert, certificateChain } = JSON.parse(text('snp-milan-v2/uvm_host_amd_certificate.json'))
+  const parts = {
+    report: bytes('snp-milan-v2/snp_report.bin'),
+    certificates: `${vcekCert}${certificateChain}`,
+    uvmEndorsements: bytes('snp-milan-v2/body.uvm_reference_info.bin'),
+    runtimeData: bytes('snp-milan-v2/runtime_data_for_report.json'),
+    ccePolicy: Buffer.from(text('snp-milan-v2/uvm_security_policy.base64'), 'base64')
+  }
+  const now = new Date('2023-06-01T00:00:00Z')
+
+  it('holds in everything but the keys, which a router would have put into its runtime data', async () => {
+    const verdict = await verifyEvidence(evidenceOf(parts), readTrustPolicy(hardwareOnly), { now })
+    expect(mismatches(verdict)).toEqual(['runtimeData.keys'])
+    expect(verdict.simulated).toBe(false)
+    const matching = verdict.checks.filter(({ outcome }) => outcome === 'match').map(({ claim }) => claim)
+    expect(matching).toEqual(
+      claims.filter((claim) => !claim.startsWith('maa.') && claim !== 'runtimeData.keys' && claim !== 'nonce')
+    )
+  })
+
+  it('has a utility VM older than the strict policy accepts, and says so', async () => {
+    const trust = readTrustPolicy({ ...hardwareOnly, uvm: { ...hardwareOnly.uvm, minimumSvn: 100 } })
+    const verdict = await verifyEvidence(evidenceOf(parts), trust, { now })
+    expect(mismatches(verdict)).toEqual(['uvm.svn', 'runtimeData.keys'])
+    expect(mismatchOf(verdict, 'uvm.svn')).toEqual({ expected: 'at least 100', actual: '22' })
+  })
+
+  it('says of an open policy that it allows everything', async () => {
+    const trust = readTrustPolicy({ ...hardwareOnly, hostData: 'any' })
+    const verdict = await verifyEvidence(evidenceOf(parts), trust, { now })
+    const check = verdict.checks.find(({ claim }) => claim === 'hostData')
+    expect(check).toMatchObject({ outcome: 'not-required', reason: expect.stringContaining('allow everything') })
+  })
+
+  it('is the source of the Milan minima: one patch level more is too much', async () => {
+    expect(formatTcb(decodeTcb('milan', parseReport(parts.report).reportedTcb))).toBe(
+      'bootloader 3, tee 0, snp 8, microcode 115'
+    )
+    const { milan } = defaultMinimumTcb
+    for (const component of ['bootloader', 'tee', 'snp', 'microcode'] as const) {
+      const raised = { ...defaultMinimumTcb, milan: { ...milan, [component]: milan[component] + 1 } }
+      const trust = readTrustPolicy({ ...hardwareOnly, minimumTcb: raised })
+      expect(mismatches(await verifyEvidence(evidenceOf(parts), trust, { now }))).toEqual([
+        'tcb.minimum',
+        'runtimeData.keys'
+      ])
+    }
+  })
+
+  it('is refused when other roots are the trusted ones', async () => {
+    const trust = readTrustPolicy({ ...hardwareOnly, roots: { arkSha256: ['00'.repeat(32)] } })
+    expect(mismatches(await verifyEvidence(evidenceOf(parts), trust, { now }))).toEqual([
+      'ark.pinned',
+      'runtimeData.keys'
+    ])
+  })
+
+  it('is refused outside the validity of its certificates', async () => {
+    for (const date of ['2022-11-01T00:00:00Z', '2030-01-01T00:00:00Z']) {
+      const verdict = await verifyEvidence(evidenceOf(parts), readTrustPolicy(hardwareOnly), { now: new Date(date) })
+      expect(mismatches(verdict)).toEqual(['vcek.chain', 'runtimeData.keys'])
+    }
+  })
+
+  const signedParts: readonly [string, keyof Parts, number, readonly Claim[]][] = [
+    ['HOST_DATA', 'report', 223, ['report.signature', 'hostData', 'ccePolicy.digest']],
+    ['REPORT_DATA', 'report', 80, ['report.signature', 'reportData']],
+    ['the measurement', 'report', 144, ['report.signature', 'uvm.measurement']],
+    ['the signature', 'report', 700, ['report.signature']],
+    ['the padding of the signature', 'report', 1183, ['report.format']],
+    ['the UVM payload', 'uvmEndorsements', 10864 - 384 - 100, ['uvm.signature', 'uvm.measurement']],
+    ['the CCE policy', 'ccePolicy', 5, ['ccePolicy.digest']],
+    ['the runtime data', 'runtimeData', 5, ['reportData']]
+  ]
+  it.each(signedParts)('names the claim when one digit of %s changes', async (_, part, offset, expected) => {
+    const changed = Buffer.from(parts[part as 'report'])
+    // One hex digit or byte to another of its kind, so that the part stays readable.
+    changed[offset] = (changed[offset] ?? 0) ^ 1
+    const verdict = await verifyEvidence(evidenceOf({ ...parts, [part]: changed }), readTrustPolicy(hardwareOnly), {
+      now
+    })
+    expect(mismatches(verdict).filter((claim) => claim !== 'runtimeData.keys')).toEqual(expected)
+  })
+})
+
+describe.each([
+  ['Milan', 'snp-milan-v3/milan', 'bootloader 4, tee 0, snp 24, microcode 219'],
+  ['Genoa', 'snp-genoa-v3/genoa', 'bootloader 10, tee 0, snp 23, microcode 84']
+])('the captured report of version 3 (%s)', (product, prefix, tcb) => {
+  const report = bytes(`${prefix}_attestation_report.bin`)
+  const files = ['vcek', 'ask', 'ark'].map((name) => text(`${prefix}_${name}.pem`))
+  const hardware: readonly Claim[] = claims.slice(0, claims.indexOf('uvm.signature'))
+
+  it('holds in chain, root, signature, hardware id and TCB', async () => {
+    const evidence = evidenceOf({ report, certificates: files.join('\n') })
+    const verdict = await verifyEvidence(evidence, readTrustPolicy(hardwareOnly), {
+      now: new Date('2026-06-01T00:00:00Z')
+    })
+    expect(mismatches(verdict).filter((claim) => hardware.includes(claim))).toEqual([])
+    expect(verdict.simulated).toBe(false)
+    const decoded = decodeTcb(product === 'Genoa' ? 'genoa' : 'milan', parseReport(report).reportedTcb)
+    expect(formatTcb(decoded)).toBe(tcb)
+  })
+
+  it('names the root of another product', async () => {
+    const other = product === 'Milan' ? 'genoa' : 'milan'
+    const [ask = '', ark = ''] = text(`amd-roots/ask_ark_${other}.pem`).split(/(?<=-----END CERTIFICATE-----\n)/)
+    const evidence = evidenceOf({ report, certificates: [files[0], ask, ark].join('\n') })
+    const verdict = await verifyEvidence(evidence, readTrustPolicy(hardwareOnly), {
+      now: new Date('2026-06-01T00:00:00Z')
+    })
+    expect(mismatches(verdict).filter((claim) => hardware.includes(claim))).toEqual(['vcek.chain', 'ark.pinned'])
+  })
+})
+
+describe('AMD roots', () => {
+  it.each([
+    ['milan', 'ask_ark_milan.pem'],
+    ['genoa', 'ask_ark_genoa.pem'],
+    ['turin', 'ask_ark_turin_vcek.pem']
+  ] as const)('%s: the root is pinned, and signed itself and the intermediate', async (product, file) => {
+    const [ask, ark] = parsePemCertificates(text(`amd-roots/${file}`), file)
+    if (ask === undefined || ark === undefined) throw new Error('two certificates expected')
+    const digest = Buffer.from(await crypto.subtle.digest('SHA-256', new Uint8Array(ark.der))).toString('hex')
+    expect(digest).toBe(amdArkSha256[product])
+    expect(await isSignedBy(ask, ark)).toBe(true)
+    expect(await isSignedBy(ark, ark)).toBe(true)
+    expect(await isSignedBy(ark, ask)).toBe(false)
+  })
+})
+
+describe('a captured token of the virtual machine kind', () => {
+  const token = text('maa/maa_01.jwt').trim()
+
+  it('is read', () => {
+    expect(parseMaaToken(token).claims['iss']).toBe('https://sharedweu.weu.attest.azure.net')
+  })
+
+  it('is refused as evidence of a container group', async () => {
+    const { document, trust, now } = {
+      document: {
+        ...JSON.parse(
+          JSON.stringify({
+            version: 1,
+            runtimeData: Buffer.from('{}').toString('base64'),
+            snp: { report: '', certificates: '' },
+            createdAt: '2026-01-01T00:00:00Z',
+            simulated: false
+          })
+        ),
+        maa: { endpoint: 'https://sharedweu.weu.attest.azure.net', token }
+      },
+      trust: readTrustPolicy({ ...hardwareOnly, maa: { endpoints: ['https://sharedweu.weu.attest.azure.net'] } }),
+      now: new Date('2023-03-30T12:00:00Z')
+    }
+    const maaKeys = [{ endpoint: 'https://sharedweu.weu.attest.azure.net', jwks: { keys: [] } }]
+    const verdict = await verifyEvidence(parseEvidence(document), trust, { now, maaKeys })
+    expect(mismatches(verdict).filter((claim) => claim.startsWith('maa.'))).toEqual([
+      'maa.signature',
+      'maa.type',
+      'maa.compliance',
+      'maa.hostData',
+      'maa.debug',
+      'maa.vmpl',
+      'maa.measurement',
+      'maa.reportData',
+      'maa.runtime'
+    ])
+    expect(mismatchOf(verdict, 'maa.signature').actual).toContain(
+      'no key "dRKh+hBcWUfQimSl3Iv6ZhStW3TSOt0ThwiTgUUqZAo="'
+    )
+  })
+})
