@@ -22,7 +22,7 @@ const rules: Readonly<Record<string, Rule>> = {
   config: { folders: [], packages: ['node:crypto', 'zod', 'yaml'] },
   policy: { folders: [], packages: ['node:crypto'] },
   layers: { folders: [], packages: ['node:crypto', 'node:zlib', 'node:stream', 'fzstd'] },
-  verify: { folders: [], packages: ['jose', '@peculiar/x509', 'cborg'] },
+  verify: { folders: [], packages: ['jose', 'cborg'] },
   seal: { folders: [], packages: ['jose', 'hpke'] },
   'seal/node': { folders: ['seal'], packages: ['jose', 'node:crypto', 'node:buffer'] },
   plan: { folders: ['config', 'policy'], packages: [] },
@@ -32,7 +32,7 @@ const rules: Readonly<Record<string, Rule>> = {
   },
   client: { folders: ['seal', 'verify'], packages: ['jose'] },
   azure: { folders: [], packages: ['@azure', 'node:timers'] },
-  exec: { folders: [], packages: ['execa', 'node:path'] },
+  exec: { folders: [], packages: ['execa', 'node:fs', 'node:os', 'node:path'] },
   terminal: { folders: ['plan'], packages: ['listr2', 'node:process', 'node:util', 'node:readline', 'node:stream'] },
   steps: {
     folders: ['config', 'plan', 'policy', 'image', 'layers', 'azure', 'exec', 'client', 'seal'],
@@ -71,13 +71,12 @@ const rules: Readonly<Record<string, Rule>> = {
       'node:process',
       'node:buffer',
       'jose',
-      '@peculiar/x509',
       'cborg',
       'write-file-atomic'
     ]
   },
   router: {
-    folders: ['seal'],
+    folders: ['seal', 'seal/node'],
     packages: [
       'node:http',
       'node:https',

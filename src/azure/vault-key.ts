@@ -76,13 +76,15 @@ export async function createKey(
   })
 }
 
-/** Binds the current version to another release policy; makes no new version, so the key stays the same. */
+/**
+ * Binds the current version to another release policy; makes no new version, so the key stays the
+ * same. The path names no version: the service takes a release policy only there (AKV.SKR.1016).
+ */
 export async function updateReleasePolicy(vault: VaultAccess, key: VaultKey, releasePolicy: string): Promise<VaultKey> {
   const client = await vault.azure.keys(vault.vaultUri)
-  const version = key.id.split('/').at(-1) ?? ''
   return patiently(vault, key.name, async () =>
     describe(
-      await client.updateKeyProperties(key.name, version, {
+      await client.updateKeyProperties(key.name, {
         releasePolicy: { encodedPolicy: new TextEncoder().encode(releasePolicy) },
         abortSignal: vault.azure.signal
       })

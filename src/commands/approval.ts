@@ -1,5 +1,5 @@
 import { UserError } from '../base/user-error.js'
-import { currentKeyPins, type RunResults, type Step, surveySteps } from '../steps/index.js'
+import type { RunResults, Step } from '../steps/index.js'
 import type { App, Session } from './app.js'
 import type { SharedOptions } from './options.js'
 
@@ -13,6 +13,7 @@ export async function approvePlan(
   steps: readonly Step[]
 ): Promise<void> {
   if (!session.asks) return
+  const { surveySteps } = await import('../steps/index.js')
   const { list } = await surveySteps(session.run, steps)
   const planned = list.filter(({ id }) => id !== 'smoke')
   if (planned.every(({ action }) => action === 'none')) return
@@ -34,6 +35,7 @@ export async function approvePlan(
 export async function approveTrust(app: App, session: Session, results: RunResults): Promise<void> {
   if (!session.asks) return
   const { hostData } = results.get('policy')
+  const { currentKeyPins } = await import('../steps/index.js')
   const pins = await currentKeyPins(session.run, results, (text) => app.terminal.info(text))
   if (pins === undefined || pins.includes(hostData)) return
   app.terminal.info('\n  trust changes')

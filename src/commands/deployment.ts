@@ -1,14 +1,5 @@
 import { Command, Option } from 'commander'
-import {
-  allSteps,
-  type Outputs,
-  RunResults,
-  runSteps,
-  SmokeError,
-  type Step,
-  type StepId,
-  withNeeds
-} from '../steps/index.js'
+import type { Outputs, RunResults, Step, StepId } from '../steps/index.js'
 import type { App, Execute, Session } from './app.js'
 import { approvePlan, approveTrust } from './approval.js'
 import { type ApprovalOptions, type SharedOptions, withApproval, withDeployment } from './options.js'
@@ -106,6 +97,7 @@ function stepCommand(verb: Verb, execute: Execute): Command {
     execute<Options>(verb.name, async (app, options) => {
       const session = await app.open(verb.name, options, 'write')
       try {
+        const { withNeeds } = await import('../steps/index.js')
         const steps = withNeeds(verb.steps)
         await approvePlan(app, session, options, steps)
         const observeOnly = new Set(steps.map(({ id }) => id).filter((id) => !verb.steps.includes(id)))
@@ -131,6 +123,7 @@ function smokeCommand(execute: Execute): Command {
   )
   return command.action(
     execute<Options>('smoke', async (app, options) => {
+      const { SmokeError, withNeeds } = await import('../steps/index.js')
       const session = await app.open('smoke', options, 'read')
       try {
         const steps = withNeeds(['smoke'])
@@ -165,6 +158,7 @@ function upCommand(execute: Execute): Command {
     execute<Options & { readonly smoke: boolean }>('up', async (app, options) => {
       const session = await app.open('up', options, 'write')
       try {
+        const { allSteps, withNeeds } = await import('../steps/index.js')
         const steps = options.smoke ? allSteps : allSteps.filter(({ id }) => id !== 'smoke')
         await approvePlan(app, session, options, steps)
         const before = session.asks
@@ -194,6 +188,7 @@ async function runWithProgress(
     readonly before?: RunResults | undefined
   }
 ): Promise<RunResults> {
+  const { runSteps } = await import('../steps/index.js')
   const progress = app.terminal.progress(
     `confrouter ${title}`,
     steps.filter(({ id }) => options.before?.has(id) !== true).map((step) => ({ id: step.id, title: step.title }))

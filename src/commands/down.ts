@@ -1,5 +1,4 @@
 import { Command, Option } from 'commander'
-import { deleteAll, deletions } from '../steps/index.js'
 import type { Execute } from './app.js'
 import { declined } from './approval.js'
 import { type SharedOptions, withDeployment } from './options.js'
@@ -13,6 +12,7 @@ export function downCommand(execute: Execute): Command {
     'confrouter down --confirm confrouter'
   ).action(
     execute<SharedOptions & { readonly confirm?: string; readonly purge?: boolean }>('down', async (app, options) => {
+      const { deleteAll, deletions } = await import('../steps/index.js')
       const session = await app.open('down', options, 'write')
       try {
         const { run } = session

@@ -1,5 +1,4 @@
 import { Command } from 'commander'
-import { allSteps, surveySteps } from '../steps/index.js'
 import type { Execute } from './app.js'
 import { type SharedOptions, withDeployment } from './options.js'
 
@@ -11,6 +10,7 @@ export function statusCommand(execute: Execute): Command {
     'confrouter status --local'
   ).action(
     execute<SharedOptions>('status', async (app, options) => {
+      const { allSteps, surveySteps } = await import('../steps/index.js')
       const session = await app.open('status', options, 'read')
       try {
         const { run } = session

@@ -58,20 +58,25 @@ async function startInBackground(options: EmulatorOptions, signal: AbortSignal):
     env: { ...process.env, NODE_OPTIONS: '' }
   })
   await log.close()
-  let ended: number | undefined
-  child.once('exit', (code) => (ended = code ?? 1))
+  let ended = false
+  child.once('exit', () => (ended = true))
   child.unref()
   const deadline = Date.now() + 30_000
-  while (ended === undefined && Date.now() < deadline) {
-    const environment = await readEnvironment(directory)
-    if (environment !== undefined && environment.pid === child.pid && (await isAlive(environment))) return environment
+  while (Date.now() < deadline) {
+    // Whichever process it is: a run that was killed may have left one that was still starting.
+    const environment = await runningEmulator(options.stateDir)
+    if (environment !== undefined) return environment
+    if (ended && !(await readLog(logFile, offset)).includes('[emulator.already-running]')) break
     await sleep(20, undefined, { signal })
   }
-  const said = (await readFile(logFile)).subarray(offset).toString('utf8').trim()
   throw new UserError('machine', 'emulator.not-started', 'the emulator did not start', {
-    why: firstProblem(said),
+    why: firstProblem(await readLog(logFile, offset)),
     next: [`confrouter emulator start --foreground --state-dir ${options.stateDir}`, `cat ${logFile}`]
   })
+}
+
+async function readLog(file: string, offset: number): Promise<string> {
+  return (await readFile(file)).subarray(offset).toString('utf8').trim()
 }
 
 function flagsOf({ stateDir, port, rbacDelay }: EmulatorOptions): string[] {

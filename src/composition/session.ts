@@ -49,15 +49,15 @@ export async function openSession(
   const sources = { text, fileName: configFile, flags: flagsOf(options), environment, otherVariables }
   const draft = draftConfig(sources)
   const stateDir = options.stateDir ?? '.confrouter'
-  const cloud =
-    draft.cloud === 'local'
-      ? await loopbackCloud(await ensureEmulator({ stateDir, ...draft.emulator }, signal), environment)
-      : undefined
-  const { config } = parseConfig({ ...sources, defaults: cloud?.defaults ?? {} })
-  const { azure, imageLayout, openImage, trust, listenAddress, simulated, readySeconds } =
-    cloud ?? realCloud(config, stateDir, environment, signal)
   const release = access === 'write' ? await takeLock(stateDir, command, new Date(), say) : () => Promise.resolve()
   try {
+    const loopback =
+      draft.cloud === 'local'
+        ? await loopbackCloud(await ensureEmulator({ stateDir, ...draft.emulator }, signal), environment)
+        : undefined
+    const { config } = parseConfig({ ...sources, defaults: loopback?.defaults ?? {} })
+    const cloud = loopback ?? realCloud(config, stateDir, environment, signal)
+    const { azure, imageLayout, openImage, trust, listenAddress, simulated, readySeconds } = cloud
     const accepted = new Set(options.acceptHostData === undefined ? [] : [options.acceptHostData])
     const asks = !simulated
     const run: Run = {
@@ -153,7 +153,8 @@ async function loopbackCloud(emulator: EmulatorEnvironment, environment: Environ
     },
     listenAddress: '127.0.0.1',
     simulated: true,
-    readySeconds: 30
+    // The router asks again for a refused key every 30 seconds.
+    readySeconds: 60
   }
 }
 

@@ -21,10 +21,6 @@ export class Fields {
     return this.value[name] !== undefined && this.value[name] !== null
   }
 
-  raw(name: string): unknown {
-    return this.value[name]
-  }
-
   string(name: string): string {
     const value = this.value[name]
     if (typeof value !== 'string' || value === '') throw invalid(this.#at(name), 'a text')

@@ -67,11 +67,14 @@ async function start(options: EmulatorOptions, lock: DirectoryLock): Promise<Run
   const { directory, log } = options
   const clock = options.clock ?? (() => new Date())
   const imageLayout = join(directory, 'registry')
-  const [store, tls] = await Promise.all([
+  const opening = [
     openStore(join(directory, 'state')),
     openTlsIdentity(join(directory, 'tls')),
     storeSidecarImage(options.sidecarBundle, imageLayout)
-  ])
+  ] as const
+  // When one of them fails the others must have come to their end, before the lock is given back.
+  await Promise.allSettled(opening)
+  const [store, tls] = await Promise.all(opening)
   const listeners = createListeners({ ports: store.collection<number>('ports'), tls, log })
   try {
     const front = new LateHandler()

@@ -81,7 +81,9 @@ export function createListeners({ ports, tls, log }: ListenersOptions): OpenList
   async function close(name: string): Promise<void> {
     const entry = open.get(name)
     open.delete(name)
-    await (await entry?.server)?.close()
+    // One that never opened has nothing to close; whoever asked for it has been told.
+    const server = await entry?.server.catch(() => undefined)
+    await server?.close()
   }
 
   return {

@@ -138,7 +138,7 @@ export function errorResponse(error: unknown, log?: (line: string) => void): Emu
   }
 }
 
-export function errorBody(error: ServiceError): { readonly error: Readonly<Record<string, unknown>> } {
+function errorBody(error: ServiceError): { readonly error: Readonly<Record<string, unknown>> } {
   return {
     error: {
       code: error.code,

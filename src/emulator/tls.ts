@@ -25,8 +25,7 @@ const rootLifetimeMs = 3650 * dayMs
 /** 398 days is the most that browsers and some operating systems accept of a leaf. */
 const leafLifetimeMs = 397 * dayMs
 const serverAuth = '1.3.6.1.5.5.7.3.1'
-/** `az` reaches a vault as NAME.vault.localhost when its suffix is set so. */
-const hosts = ['localhost', '*.vault.localhost', '127.0.0.1']
+const hosts = ['localhost', '127.0.0.1']
 
 /**
  * Reads the throw-away root and the leaf for 127.0.0.1 and localhost from `directory`, or makes new

@@ -101,9 +101,7 @@ function withoutDefaults(repository: string): string {
 }
 
 async function pushWithDigestFile(build: EngineBuild): Promise<OciDigest> {
-  const text = await withDigestFile(build.signal, (file) =>
-    push(build, ['push', '--digestfile', file, build.reference])
-  )
+  const text = await withDigestFile((file) => push(build, ['push', '--digestfile', file, build.reference]))
   const digest = /^(sha256:[0-9a-f]{64})\n?$/.exec(text)?.[1]
   if (digest === undefined) throw noDigest(build)
   return parseOciDigest(digest, `the digest that ${build.engine} pushed`)

@@ -1,4 +1,4 @@
-/** The kind of failure. Stable: callers branch on it and docs/errors.md lists it; texts may change. */
+/** The kind of failure. Stable: callers branch on it, and never on the text. */
 export type LayerErrorCode =
   /** The compressed stream is damaged, cut short or followed by foreign bytes. */
   | 'compression'

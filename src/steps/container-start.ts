@@ -1,4 +1,4 @@
-import { type ContainerGroup, containerLogs } from '../azure/container-group.js'
+import { type ContainerGroup, containerLogs, type GroupEvent } from '../azure/container-group.js'
 import { UserError } from '../base/user-error.js'
 import { denialError, findDenial } from './denial.js'
 import type { Run } from './run.js'
@@ -9,14 +9,26 @@ export async function startProblem(run: Run, group: ContainerGroup): Promise<Use
   if (denial !== undefined) return denialError(group.name, denial)
   const restarting = group.containers.find(({ restartCount }) => restartCount >= 2)
   if (restarting !== undefined) return keepsEnding(run, group, restarting.name, restarting.restartCount)
+  const portInUse = allEvents(group).find(({ name }) => name === 'ContainerPortInUse')
+  if (portInUse !== undefined) {
+    return new UserError('machine', 'port.taken', `container group "${group.name}" cannot have its ports`, {
+      why: portInUse.message,
+      next: [
+        'set containerGroup.port or sidecar.port to a free port in confrouter.yaml',
+        'CONFROUTER_CONTAINER_GROUP_PORT=PORT CONFROUTER_SIDECAR_PORT=PORT confrouter up --local'
+      ]
+    })
+  }
   if (group.state !== 'Failed' && group.provisioningState !== 'Failed') return undefined
-  const warning = [...group.containers.flatMap(({ events }) => events), ...group.events].findLast(
-    ({ type }) => type === 'Warning' || type === 'Error'
-  )
+  const warning = allEvents(group).findLast(({ type }) => type === 'Warning' || type === 'Error')
   return new UserError('cloud', 'aci.failed', `container group "${group.name}" failed to start`, {
     why: warning?.message ?? group.containers.find(({ detail }) => detail !== undefined)?.detail,
     next: ['confrouter status', 'confrouter up']
   })
+}
+
+function allEvents(group: ContainerGroup): readonly GroupEvent[] {
+  return [...group.containers.flatMap(({ events }) => events), ...group.events]
 }
 
 async function keepsEnding(run: Run, group: ContainerGroup, container: string, restarts: number): Promise<UserError> {

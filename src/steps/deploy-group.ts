@@ -29,7 +29,7 @@ export const deployStep: Step<'deploy'> = {
       action: group === undefined ? 'create' : mustReplace ? 'replace' : 'update',
       reason:
         group === undefined ? `creating "${containerGroup.name}"` : differences.map(({ text }) => text).join(', '),
-      ...(group?.ip === undefined ? {} : { existing: outputOf(run, group) }),
+      ...(group === undefined ? {} : { existing: existingOutput(run, group) }),
       apply: (note) => deploy(run, results, mustReplace, note)
     }
   }
@@ -194,6 +194,11 @@ async function waitUntilRunning(run: Run, note: Note): Promise<ContainerGroup> {
     note(`waiting for the containers: ${group.containers.map(({ name, state }) => `${name} ${state}`).join(', ')}`)
     await sleep(run.azure.environment.pollIntervalMs, undefined, { signal: run.signal })
   }
+}
+
+/** A group that was never started has no address: one that cannot exist (RFC 2606), so that nothing else is asked for it. */
+function existingOutput(run: Run, group: ContainerGroup): Outputs['deploy'] {
+  return outputOf(run, { ...group, ip: group.ip ?? 'not-started.invalid' })
 }
 
 function outputOf(run: Run, group: ContainerGroup): Outputs['deploy'] {

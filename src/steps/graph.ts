@@ -91,7 +91,12 @@ export async function runSteps(run: Run, steps: readonly Step[], options: GraphO
 async function runStep(run: Run, step: Step, results: RunResults, options: GraphOptions): Promise<void> {
   const { progress } = options
   const started = performance.now()
-  const note = (text: string) => progress.note(step.id, text)
+  let said = ''
+  const note = (text: string) => {
+    // A wait says the same thing again and again; once is enough in a log.
+    if (text !== said) progress.note(step.id, text)
+    said = text
+  }
   progress.start(step.id)
   try {
     const finding = await step.observe(run, results, note)
@@ -105,8 +110,9 @@ async function runStep(run: Run, step: Step, results: RunResults, options: Graph
     if (finding.action !== 'none') note(finding.reason)
     const output = finding.action === 'none' ? finding.output : await finding.apply(note)
     results.add(step.id, output, { id: step.id, action: finding.action, seconds: secondsSince(started) })
-    if (finding.action === 'none') progress.skip(step.id, finding.says ?? 'unchanged')
-    else progress.done(step.id, past[finding.action])
+    if (finding.action !== 'none') progress.done(step.id, past[finding.action])
+    else if (finding.did !== undefined) progress.done(step.id, finding.did)
+    else progress.skip(step.id, finding.says ?? 'unchanged')
   } catch (error) {
     progress.fail(step.id, error instanceof Error ? error.message : String(error))
     throw error

@@ -31,7 +31,7 @@ export function groupValues(
         MAA_ENDPOINT: hostOf(from.attestUri),
         AKV_ENDPOINT: hostOf(from.vaultUri),
         KID: key.name,
-        CONFROUTER_PROVIDERS: canonicalJson(measuredProviders(run)),
+        CONFROUTER_PROVIDERS: measuredProviders(run),
         ACCESS_MODE: access.mode,
         ACCESS_TOKENS: access.tokensSha256.join(','),
         RATE_LIMIT_PER_MINUTE: String(access.rateLimitPerMinute ?? ''),
@@ -58,13 +58,17 @@ function hostOf(url: string): string {
  * Where prompts may go, which is measured; keys are not part of it. The default is always written
  * down: the text is sorted, so "the first one" would not survive it.
  */
-function measuredProviders(run: Run) {
+function measuredProviders(run: Run): string {
   const entries = Object.entries(run.config.providers)
+  // Empty means the router's own three, with callers' keys; an empty object would enable none.
+  if (entries.length === 0) return ''
   const chosen = (entries.find(([, provider]) => provider.default === true) ?? entries[0])?.[0]
-  return Object.fromEntries(
-    entries.map(([name, { apiKey: _apiKey, default: _default, ...measured }]) => [
-      name,
-      name === chosen ? { ...measured, default: true } : measured
-    ])
+  return canonicalJson(
+    Object.fromEntries(
+      entries.map(([name, { apiKey: _apiKey, default: _default, ...measured }]) => [
+        name,
+        name === chosen ? { ...measured, default: true } : measured
+      ])
+    )
   )
 }

@@ -119,7 +119,14 @@ export type Action = 'create' | 'update' | 'replace' | 'none'
 
 /** What a step found: nothing to do, or what to do and how. `apply` may be repeated after a kill. */
 export type Finding<T> =
-  | { readonly action: 'none'; readonly output: T; readonly says?: string }
+  | {
+      readonly action: 'none'
+      readonly output: T
+      /** Why nothing is done, if not because it is unchanged. */
+      readonly says?: string
+      /** What was done that changes nothing, for example checks. */
+      readonly did?: string
+    }
   | {
       readonly action: Exclude<Action, 'none'>
       /** Why, in the user's words; shown before and while it is done. */

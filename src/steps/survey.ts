@@ -32,7 +32,7 @@ export async function surveySteps(
       const finding = await step.observe(run, results, () => undefined)
       if (finding.action !== 'none') return { ...about, action: finding.action, reason: finding.reason }
       results.add(step.id, finding.output, { id: step.id, action: 'none', seconds: 0 })
-      return { ...about, action: 'none', reason: finding.says ?? 'unchanged' }
+      return { ...about, action: 'none', reason: finding.did ?? finding.says ?? 'unchanged' }
     } catch (error) {
       if (!(error instanceof UserError) || error.fault === 'interrupted') throw error
       return { ...about, action: 'unknown', reason: error.problem }

@@ -17,7 +17,7 @@ export interface UvmEndorsement {
   readonly protectedHeader: Uint8Array
   readonly payload: Uint8Array
   readonly signature: Uint8Array
-  readonly algorithm: CoseAlgorithm
+  readonly algorithm: SignatureScheme
   /** Leaf first. */
   readonly chain: readonly Certificate[]
   /** SHA-256 that the header states for the leaf, if it does. */
@@ -32,8 +32,6 @@ export interface UvmEndorsement {
   readonly signedAt: Date | undefined
 }
 
-type CoseAlgorithm = SignatureScheme
-
 /** COSE header parameters: RFC 9052 section 3.1, RFC 9360 section 2, RFC 9597 (CWT claims). */
 const header = { algorithm: 1, critical: 2, contentType: 3, cwtClaims: 15, x5chain: 33, x5t: 34 } as const
 /** CWT claims (RFC 8392). */
@@ -42,7 +40,7 @@ const coseSign1Tag = 18
 const epochTag = 1
 const coseSha256 = -16
 
-const algorithms = new Map<unknown, CoseAlgorithm>([
+const algorithms = new Map<unknown, SignatureScheme>([
   [-37, { name: 'RSA-PSS', hash: 'SHA-256', saltLength: 32 }],
   [-38, { name: 'RSA-PSS', hash: 'SHA-384', saltLength: 48 }],
   [-39, { name: 'RSA-PSS', hash: 'SHA-512', saltLength: 64 }],
@@ -50,15 +48,12 @@ const algorithms = new Map<unknown, CoseAlgorithm>([
   [-35, { name: 'ECDSA', hash: 'SHA-384', namedCurve: 'P-384' }]
 ])
 
-const maximumLength = 96 * 1024
-
 /**
  * Parses an endorsement in either form: issuer and feed as text-labelled headers, or as CWT claims;
  * the payload as JSON, or as the raw 48 bytes of the measurement. CBOR must have definite lengths and
  * shortest integers, and no map key twice. Throws an `Error` for everything else.
  */
 export function parseUvmEndorsement(bytes: Uint8Array): UvmEndorsement {
-  if (bytes.length > maximumLength) throw new TypeError(`endorsement is longer than ${maximumLength} bytes`)
   const message = decodeCbor(bytes)
   if (!(message instanceof Tagged) || message.tag !== coseSign1Tag || !Array.isArray(message.value)) {
     throw new TypeError('endorsement is not a tagged COSE_Sign1')

@@ -3,7 +3,7 @@ import { blockBytes } from './format.js'
 const nodeBytes = 12
 const maxBlocksPerExtent = 32_768
 const maxInRoot = 4
-const maxInLeaf = blockBytes / nodeBytes - 1
+const maxInLeaf = Math.floor(blockBytes / nodeBytes) - 1
 const magic = 0xf30a
 
 /** How a file's blocks, which are contiguous, are described in its inode. */

@@ -8,7 +8,7 @@ export const descriptorBytes = 32
 
 /** The disk that space for group descriptors is reserved for; part of every layer's hash. */
 export const maxDiskBytes = 128 * 1024 ** 3
-export const maxFileBytes = maxDiskBytes
+export const maxFileBytes = 128 * 1024 ** 3
 export const maxGroups = maxDiskBytes / blockBytes / blocksPerGroup
 export const descriptorBlocks = (maxGroups * descriptorBytes) / blockBytes
 export const firstDataBlock = 1 + descriptorBlocks

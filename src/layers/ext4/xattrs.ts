@@ -137,6 +137,8 @@ function readEntries(bytes: Uint8Array, origin: number): Xattrs {
   let at = 0
   while (at < area.length) {
     const nameLength = area[at] ?? 0
+    // Also the access control lists, whose prefix is their whole name. The platform stops at them when
+    // it reads attributes back, and so loses what follows.
     if (nameLength === 0) break
     const valueAt = at + entryBytes <= area.length ? area.readUInt16LE(at + 2) - origin : -1
     const valueEnd = valueAt < 0 ? -1 : valueAt + area.readUInt32LE(at + 8)

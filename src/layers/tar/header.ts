@@ -3,7 +3,7 @@ import { LayerError } from '../layer-error.js'
 import type { TarTime } from './entry.js'
 import { parseNumericField, parseOctalField } from './number.js'
 
-export type TarFormat = 'v7' | 'ustar' | 'star' | 'gnu'
+type TarFormat = 'v7' | 'ustar' | 'star' | 'gnu'
 
 /** One header block, before extended headers are applied to it. Numbers are as wide as the format. */
 export interface TarHeader {

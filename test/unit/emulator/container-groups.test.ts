@@ -333,7 +333,7 @@ describe('container groups, driven by the real SDK client', () => {
     }
   })
 
-  it('updates an image in place, and refuses to change what a group is made with', async () => {
+  it('takes the same group again, and refuses to change what a group is made with', async () => {
     const port = await freePort()
     const container = { name: 'app', image, environment: { PORT: String(port) }, port }
     await create('updated', { containers: [container] })
@@ -355,6 +355,55 @@ describe('container groups, driven by the real SDK client', () => {
     )
     expect(other).toMatchObject({ code: 'InvalidContainerGroupUpdate' })
     await remove('updated')
+  })
+
+  it('does one thing at a time with a group, and lets a deletion cut it short', async () => {
+    const port = await freePort()
+    const definition = { containers: [{ name: 'app', image, environment: { PORT: String(port) }, port }] }
+    const body = sdkGroup(withPolicy(groupTemplate(definition), (await policyOf(layout, definition)).base64))
+    const put = () => clients.containers.containerGroups.beginCreateOrUpdate('rg', 'busy', body, quickPoll)
+    const outcomes = await Promise.allSettled([put(), put()])
+    const refused = outcomes.find((outcome) => outcome.status === 'rejected')
+    expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
+    expect(refused?.reason).toMatchObject({ statusCode: 409, code: 'ContainerGroupTransitioning' })
+    await remove('busy')
+    expect(await failureOf(clients.containers.containerGroups.get('rg', 'busy'))).toMatchObject({ statusCode: 404 })
+    expect(await ask(port)).toBe(false)
+  })
+
+  it('never shows a secure value, and hands it to the container', async () => {
+    const port = await freePort()
+    const definition = {
+      containers: [{ name: 'app', image, environment: { PORT: String(port), KEY: 'secure content' }, port }]
+    }
+    const body = sdkGroup(withPolicy(groupTemplate(definition), (await policyOf(layout, definition)).base64))
+    body.containers[0]!.environmentVariables = [
+      { name: 'PORT', value: String(port) },
+      { name: 'KEY', secureValue: 'secure content' }
+    ]
+    const group = await clients.containers.containerGroups.beginCreateOrUpdateAndWait('rg', 'secure', body, quickPoll)
+    expect(group.containers[0]?.environmentVariables).toEqual([{ name: 'PORT', value: String(port) }, { name: 'KEY' }])
+    expect((await eventually(() => ask(port))).env['KEY']).toBe('secure content')
+    await remove('secure')
+  })
+
+  it('keeps no output of a container whose policy forbids access to it', async () => {
+    const port = await freePort()
+    await create('silent', {
+      containers: [{ name: 'app', image, environment: { PORT: String(port) }, port }],
+      policy: { disableStdio: true }
+    })
+    await eventually(() => ask(port))
+    expect((await clients.containers.containers.listLogs('rg', 'silent', 'app')).content).toBe('')
+    await remove('silent')
+  })
+
+  it('fails a group whose program the image does not have', async () => {
+    await failureOf(create('no-program', { containers: [{ name: 'app', image, command: ['/bin/none'] }] }))
+    const { provisioningState, instanceView } = await clients.containers.containerGroups.get('rg', 'no-program')
+    expect(provisioningState).toBe('Failed')
+    expect(instanceView?.events?.at(-1)?.message).toContain('exec: "/bin/none": no such file or directory')
+    await remove('no-program')
   })
 
   it('deletes a group that is not there without complaint', async () => {

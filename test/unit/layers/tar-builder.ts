@@ -58,7 +58,7 @@ export function pax(records: readonly (readonly [key: string, value: string | Ui
   })
 }
 
-export function paxRecord(key: string, value: string | Uint8Array): Buffer {
+function paxRecord(key: string, value: string | Uint8Array): Buffer {
   const body = Buffer.concat([Buffer.from(` ${key}=`), Buffer.from(value), Buffer.from('\n')])
   let length = body.length
   while (String(length).length + body.length !== length) length = String(length).length + body.length

@@ -104,7 +104,6 @@ describeFaults('the UVM endorsement', world, [
       uvmPayload: () => Buffer.alloc(47, 0x5a)
     }
   ],
-  ['too long', unreadable, { rawUvm: (bytes) => Uint8Array.of(...bytes, ...new Uint8Array(97 * 1024 - bytes.length)) }],
   [
     'payload left out',
     unreadable,

@@ -11,7 +11,7 @@ import { azureUvmIssuer, defaultMinimumTcb } from '../../../src/verify/strict-tr
 import { decodeTcb, formatTcb } from '../../../src/verify/tcb.js'
 import { readTrustPolicy } from '../../../src/verify/trust-policy.js'
 import { verifyEvidence } from '../../../src/verify/verify-evidence.js'
-import { mismatches, mismatchOf } from './forge.js'
+import { appraise, createWorld, mismatches, mismatchOf, put } from './forge.js'
 
 const vectors = resolve(import.meta.dirname, '../../vectors/attestation')
 const bytes = (path: string): Buffer => readFileSync(resolve(vectors, path))
@@ -231,5 +231,43 @@ describe('a captured token of the virtual machine kind', () => {
     expect(mismatchOf(verdict, 'maa.signature').actual).toContain(
       'no key "dRKh+hBcWUfQimSl3Iv6ZhStW3TSOt0ThwiTgUUqZAo="'
     )
+  })
+})
+
+describe('claims of a captured token of a container group', () => {
+  it('are read under the names that the service uses: only values of another guest differ', async () => {
+    const captured = JSON.parse(text('maa/uid2_shared_aci_maa_payload.json'))
+    const verdict = await appraise(await createWorld(), {
+      claims: (claims) => {
+        for (const name of Object.keys(claims)) delete claims[name]
+        Object.assign(claims, captured)
+      },
+      trust: put(defaultMinimumTcb, 'minimumTcb')
+    })
+    expect(mismatches(verdict)).toEqual([
+      'maa.issuer',
+      'maa.time',
+      'maa.hostData',
+      'maa.measurement',
+      'maa.reportData',
+      'maa.runtime'
+    ])
+  })
+
+  it('tell the measurement and its endorsement in the form that is compared', async () => {
+    const captured = JSON.parse(text('maa/uid2_shared_aci_maa_payload.json'))
+    const measurement = captured['x-ms-sevsnpvm-launchmeasurement']
+    const verdict = await appraise(await createWorld(), {
+      report: (view) => view.set(144, Buffer.from(measurement, 'hex')),
+      uvmPayload: (payload) => void put(measurement, 'x-ms-sevsnpvm-launchmeasurement')(payload),
+      claims: (claims) => {
+        for (const name of ['uvm-endorsement', 'uvm-endorsement-headers', 'launchmeasurement']) {
+          claims[`x-ms-sevsnpvm-${name}`] = captured[`x-ms-sevsnpvm-${name}`]
+        }
+      },
+      trust: put(azureUvmIssuer, 'uvm', 'issuer')
+    })
+    // The endorsement beside the token is a forged one, the token's own is Microsoft's.
+    expect(mismatches(verdict)).toEqual(['uvm.issuer'])
   })
 })

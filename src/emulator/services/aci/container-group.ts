@@ -9,7 +9,7 @@ import {
   createSupervisor,
   processRecordFile,
   type RestartTiming,
-  StartFailure,
+  startFailureEvent,
   type Supervisor
 } from './container-supervisor.js'
 import { type ContainerEvent, withEvent } from './events.js'
@@ -158,8 +158,7 @@ export class GroupRuntime {
 
   #fail(error: unknown): unknown {
     if (!(error instanceof Blamed)) return error
-    const event = failureEvent(error.cause)
-    if (!event) return error.cause
+    const event = failureEvent(error.container, error.cause)
     const record = this.#change((before) => {
       const failed = this.#withContainerEvent(before, error.container, event)
       const message = [...messagesOf(failed), seeReason].join(';')
@@ -178,7 +177,7 @@ export class GroupRuntime {
         )
       }
     })
-    return new ProvisioningFailure(record.events.at(-1)?.message ?? seeReason, { cause: error })
+    return new ProvisioningFailure(record.events.at(-1)?.message ?? seeReason, { cause: error.cause })
   }
 
   #containerEvent(name: string, event: NewEvent): void {
@@ -243,16 +242,13 @@ class PortTaken extends Error {
   }
 }
 
-/** Undefined for what is no refusal but a fault of the emulator. */
-function failureEvent(error: unknown): NewEvent | undefined {
+function failureEvent(container: string, error: unknown): NewEvent {
   if (error instanceof PortTaken) return { name: 'ContainerPortInUse', type: 'Warning', message: error.message }
   if (error instanceof InaccessibleImage) {
     return { name: 'Failed', type: 'Warning', message: `Failed to pull image: ${error.message}` }
   }
-  if (error instanceof PolicyDenial || error instanceof StartFailure) {
-    return { name: 'Failed', type: 'Warning', message: error.message }
-  }
-  return undefined
+  if (error instanceof PolicyDenial) return { name: 'Failed', type: 'Warning', message: error.message }
+  return startFailureEvent(container, error)
 }
 
 function messagesOf(record: GroupRecord): string[] {

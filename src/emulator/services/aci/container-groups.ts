@@ -54,6 +54,8 @@ const deleteKind = 'containerGroup.delete'
 export function createContainerGroups(options: ContainerGroupsOptions): ContainerGroups {
   const { records, operations, images, log } = options
   const runtimes = new Map<string, GroupRuntime>()
+  /** Groups whose next operation is being prepared. */
+  const claimed = new Set<string>()
   const underWay = new Map<string, { readonly abort: AbortController; readonly done: Promise<void> }>()
   const closing = new AbortController()
   let saved: Promise<void> = Promise.resolve()
@@ -107,12 +109,23 @@ export function createContainerGroups(options: ContainerGroupsOptions): Containe
   }
 
   function requireIdle(key: string, name: string): void {
-    if (!underWay.has(key)) return
+    if (!underWay.has(key) && !claimed.has(key)) return
     throw new ServiceError(
       409,
       'ContainerGroupTransitioning',
       `The container group '${name}' is still transitioning, please retry later.`
     )
+  }
+
+  /** Keeps every other request away from a group until its operation has begun. */
+  async function claiming<T>(key: string, name: string, prepare: () => Promise<T>): Promise<T> {
+    requireIdle(key, name)
+    claimed.add(key)
+    try {
+      return await prepare()
+    } finally {
+      claimed.delete(key)
+    }
   }
 
   operations.define(startKind, (key, signal) =>
@@ -145,13 +158,11 @@ export function createContainerGroups(options: ContainerGroupsOptions): Containe
   async function put(id: string, name: string, spec: GroupSpec) {
     const key = resourceKey(id)
     const known = records.get(key)
-    requireIdle(key, name)
     const hostData = readHostData(spec)
     if (known) requireUpdatable(name, known.spec, spec)
     for (const { image } of spec.containers) await requireImage(images, image, name)
     await endPackageScope(options.directory)
-    requireIdle(key, name)
-    await records.set(key, {
+    const record: GroupRecord = {
       id: known?.id ?? id,
       name: known?.name ?? name,
       spec,
@@ -161,20 +172,23 @@ export function createContainerGroups(options: ContainerGroupsOptions): Containe
       provisioningState: 'Pending',
       containers: Object.fromEntries(spec.containers.map((container) => [container.name, waiting])),
       events: []
-    })
-    return { created: known === undefined, operation: await operations.start(startKind, key) }
+    }
+    const operation = await operations.start(startKind, key, () => records.set(key, record))
+    return { created: known === undefined, operation }
   }
 
   return {
     get: (id) => records.get(resourceKey(id)),
     list: () => records.values(),
-    put,
+    put: (id, name, spec) => claiming(resourceKey(id), name, () => put(id, name, spec)),
     restart: async (id) => {
       const key = resourceKey(id)
       const record = require(records, key)
-      requireIdle(key, record.name)
-      await records.set(key, { ...record, desired: 'running', provisioningState: 'Pending' })
-      return operations.start(startKind, key)
+      return claiming(key, record.name, () =>
+        operations.start(startKind, key, () =>
+          records.set(key, { ...record, desired: 'running', provisioningState: 'Pending' })
+        )
+      )
     },
     stop: async (id) => {
       const key = resourceKey(id)
@@ -186,7 +200,11 @@ export function createContainerGroups(options: ContainerGroupsOptions): Containe
     },
     remove: async (id) => {
       const key = resourceKey(id)
-      return records.get(key) === undefined ? undefined : operations.start(deleteKind, key)
+      const record = records.get(key)
+      if (record === undefined) return undefined
+      // What is under way is cut short; what is only being prepared is not there to be cut.
+      if (claimed.has(key)) requireIdle(key, record.name)
+      return operations.start(deleteKind, key)
     },
     readLog: async (id, container, query) => {
       const record = require(records, resourceKey(id))

@@ -66,10 +66,17 @@ export async function endRecordedProcess(recordFile: string): Promise<boolean> {
   const alive = identity !== undefined && isRunning(identity)
   if (alive) {
     killGroup(identity.pid, 'SIGKILL')
-    while (isRunning(identity)) await new Promise((resolve) => setTimeout(resolve, 5))
+    await ended(identity)
   }
   rmSync(recordFile, { force: true })
   return alive
+}
+
+/** A process in the middle of a system call may take a moment; one that never ends is not waited for. */
+async function ended(identity: ProcessIdentity): Promise<void> {
+  for (let tries = 0; tries < 1000 && isRunning(identity); tries++) {
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
 }
 
 function readRecord(recordFile: string): ProcessIdentity | undefined {

@@ -54,6 +54,18 @@ export class StartFailure extends Error {
   override readonly name = 'StartFailure'
 }
 
+/** A fault of the emulator itself, a full disk for example, is named as that and nothing more. */
+export function startFailureEvent(
+  container: string,
+  error: unknown
+): Pick<ContainerEvent, 'name' | 'message' | 'type'> {
+  const message =
+    error instanceof StartFailure
+      ? error.message
+      : `Error: Failed to start container ${container}: the emulator could not prepare it (${systemCode(error) ?? 'internal error'})`
+  return { name: 'Failed', type: 'Warning', message }
+}
+
 /** Where an emulator that comes after a kill finds the process of a container. */
 export function processRecordFile(containerDirectory: string): string {
   return join(containerDirectory, 'process.json')
@@ -117,8 +129,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       current = await launch(stopping.signal)
       return current
     } catch (error) {
-      if (!(error instanceof StartFailure)) throw error
-      onEvent({ name: 'Failed', type: 'Warning', message: error.message })
+      if (stopping.signal.aborted) throw error
+      onEvent(startFailureEvent(name, error))
       return undefined
     }
   }
@@ -129,8 +141,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       current = process
       const startTime = clock().toISOString()
       onState({ state: 'Running', startTime, detailStatus: '' }, false)
-      ended = supervise(process, startTime).catch((error: unknown) => {
-        if (!stopping.signal.aborted) throw error
+      ended = supervise(process, startTime).catch(() => {
+        // Only the wait for the next run rejects, when the group is stopped meanwhile.
       })
     },
     stop: async () => {
@@ -165,6 +177,11 @@ async function run(
     log: admitted.allowStdioAccess ? log : undefined,
     recordFile: processRecordFile(directory)
   })
+  if (signal.aborted) {
+    // Stopped while the system was starting it: nobody else knows of it yet.
+    await started.stop(0)
+    signal.throwIfAborted()
+  }
   return { process: started, lentNode: command.lentNode }
 }
 

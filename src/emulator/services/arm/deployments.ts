@@ -173,8 +173,7 @@ async function put(request: ArmRequest, options: DeploymentsOptions): Promise<Em
   }
   const input = readDeployment(request)
   const record = { ...newRecord(request, input, planFor(param(request, 'group'), input, options), options), input }
-  await deployments.set(key, record)
-  const operation = await operations.start(kind, key)
+  const operation = await operations.start(kind, key, () => deployments.set(key, record))
   const url = `${request.origin}${deploymentId(record, options)}/operationStatuses/${operation.id}?api-version=${request.apiVersion}`
   return {
     status: known ? 200 : 201,

@@ -34,7 +34,11 @@ export type OperationWork = (target: string, signal: AbortSignal) => Promise<voi
 export interface Operations {
   /** Says what an operation of a kind does. Kinds must be known before `resume`. */
   define(kind: string, work: OperationWork): void
-  start(kind: string, target: string): Promise<Operation>
+  /**
+   * Records the operation, lets `prepare` record what it works on, and begins. In this order, so that
+   * a kill never leaves a resource waiting for an operation that nobody knows.
+   */
+  start(kind: string, target: string, prepare?: () => Promise<void>): Promise<Operation>
   get(id: string): Operation | undefined
   /** The operation once it has ended; rejects when the emulator stops first. */
   ended(id: string): Promise<Operation>
@@ -81,7 +85,7 @@ export function createOperations(options: {
 
   return {
     define: (kind, work) => void kinds.set(kind, work),
-    start: async (kind, target) => {
+    start: async (kind, target, prepare) => {
       const operation: Operation = {
         id: randomUUID(),
         kind,
@@ -91,6 +95,7 @@ export function createOperations(options: {
       }
       await forgetOldest()
       await records.set(operation.id, operation)
+      await prepare?.()
       run(operation)
       return operation
     },

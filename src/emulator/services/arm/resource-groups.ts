@@ -131,8 +131,9 @@ export function createResourceGroups(options: {
       action: 'Microsoft.Resources/subscriptions/resourceGroups/delete',
       handle: async (request) => {
         const group = require(param(request, 'group'))
-        await groups.set(key(group.name), { ...group, state: 'Deleting' })
-        const operation = await operations.start(deletion, group.name)
+        const operation = await operations.start(deletion, group.name, () =>
+          groups.set(key(group.name), { ...group, state: 'Deleting' })
+        )
         const location = `${request.origin}/subscriptions/${subscriptionId}/operationresults/${operation.id}?api-version=${request.apiVersion}`
         return { status: 202, headers: { location, 'retry-after': '1' } }
       }

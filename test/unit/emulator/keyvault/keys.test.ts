@@ -257,7 +257,9 @@ describe('deleting a key', () => {
     expect((await refusal(keyVault, `/keys/d1${v}`, asOfficer)).code).toBe('KeyNotFound')
     const conflict = await refusal(keyVault, `/keys/d1/create${v}`, post(ec))
     expect([conflict.status, conflict.code, conflict.details.innerCode]).toEqual([
-      ...[409, 'Conflict', 'ObjectIsDeletedButRecoverable']
+      409,
+      'Conflict',
+      'ObjectIsDeletedButRecoverable'
     ])
     expect((await call(keyVault, `/deletedkeys/d1${v}`, asOfficer)).body).toEqual(body)
     const recovered = await call(keyVault, `/deletedkeys/d1/recover${v}`, { method: 'POST', ...asOfficer })

@@ -156,7 +156,9 @@ describe('the sidecar asks as the real one', () => {
     const [request] = asked
     const text = new TextDecoder().decode(request!.body)
     expect([request!.method, request!.path, request!.query.get('api-version')]).toEqual([
-      ...['POST', '/attest/SevSnpVM', '2020-10-01']
+      'POST',
+      '/attest/SevSnpVM',
+      '2020-10-01'
     ])
     expect(request!.headers).toMatchObject({ 'content-type': 'application/json', 'user-agent': 'Go-http-client/1.1' })
     expect(request!.headers.authorization).toBeUndefined()

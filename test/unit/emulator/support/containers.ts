@@ -114,8 +114,6 @@ export function sdkGroup(template: ReturnType<typeof groupTemplate>): ContainerG
     restartPolicy: properties.restartPolicy,
     confidentialComputeProperties: properties.confidentialComputeProperties,
     containers: properties.containers.map(({ name, properties: container }) => ({ name, ...container })),
-    ...('ipAddress' in properties
-      ? { ipAddress: properties.ipAddress as NonNullable<ContainerGroup['ipAddress']> }
-      : {})
+    ...('ipAddress' in properties ? { ipAddress: properties.ipAddress } : {})
   }
 }

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -34,21 +34,6 @@ export async function startTestEmulator(
   const sidecarBundle = join(directory, 'sidecar.cjs')
   await writeFile(sidecarBundle, idleProgram)
   return startEmulator({ directory, port: 0, sidecarBundle, timing: quickTiming, ...options })
-}
-
-/** Runs the emulator in a directory of its own, and leaves nothing behind. */
-export async function withEmulator(
-  test: (environment: EmulatorEnvironment, directory: string) => Promise<void>,
-  options: Partial<EmulatorOptions> = {}
-): Promise<void> {
-  const directory = await temporaryDirectory()
-  const emulator = await startTestEmulator(directory, options)
-  try {
-    await test(emulator.environment, directory)
-  } finally {
-    await emulator.close()
-    await rm(directory, { recursive: true, force: true })
-  }
 }
 
 export type Clients = Awaited<ReturnType<typeof clientsFor>>
