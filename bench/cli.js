@@ -44,7 +44,9 @@ writeFileSync(join(import.meta.dirname, 'results', 'cli.json'), `${JSON.stringif
 console.log(result.machine)
 for (const [what, { median, least, most }] of Object.entries(result.milliseconds)) {
   const goal = result.goals[what]
-  console.log(`${what.padEnd(32)} ${String(median).padStart(6)} ms  (${least}–${most})${goal === undefined ? '' : `  goal ${goal}`}`)
+  console.log(
+    `${what.padEnd(32)} ${String(median).padStart(6)} ms  (${least}–${most})${goal === undefined ? '' : `  goal ${goal}`}`
+  )
 }
 
 async function timed(arguments_, environment = process.env) {

@@ -3,7 +3,7 @@ import { toUserError } from './errors.js'
 import type { AzureSession } from './session.js'
 
 /** Namespaces that `up` creates resources of; the others it uses are always registered. */
-export const neededProviders = [
+const neededProviders = [
   'Microsoft.Attestation',
   'Microsoft.ContainerInstance',
   'Microsoft.KeyVault',

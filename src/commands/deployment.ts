@@ -196,7 +196,7 @@ async function runWithProgress(
   try {
     return await runSteps(session.run, steps, { ...options, progress })
   } finally {
-    await progress.close()
+    progress.close()
   }
 }
 

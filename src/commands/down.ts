@@ -31,7 +31,7 @@ export function downCommand(execute: Execute): Command {
         try {
           await deleteAll(run, list, progress)
         } finally {
-          await progress.close()
+          progress.close()
         }
         const deleted = list.map(({ title }) => title)
         app.terminal.result({

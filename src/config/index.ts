@@ -1,6 +1,5 @@
 export type { ApiKeySource, Config, ProviderConfig } from './config.js'
-export { ConfigError, type ConfigProblem, type Origin } from './config-error.js'
-export { jsonSchema } from './json-schema.js'
+export type { ConfigProblem, Origin } from './config-error.js'
 export type { ConfigFlags, FlagValue } from './layer.js'
 export {
   draftConfig,
@@ -10,5 +9,5 @@ export {
   type ConfigSources,
   type ParsedConfig
 } from './parse-config.js'
-export { configPaths, flagOf, variableOf, type ConfigPath } from './paths.js'
-export { clouds, type Cloud, type RawConfig } from './schema.js'
+export type { ConfigPath } from './paths.js'
+export type { Cloud, RawConfig } from './schema.js'

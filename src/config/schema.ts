@@ -7,7 +7,7 @@ import { nameRules, type NameRule } from './names.js'
  * reads the same whatever was wrong with the value.
  */
 
-export const clouds = ['azure', 'azure-usgov', 'azure-china', 'local'] as const
+const clouds = ['azure', 'azure-usgov', 'azure-china', 'local'] as const
 export type Cloud = (typeof clouds)[number]
 
 /** Providers whose base URL and authorization scheme the router knows. */

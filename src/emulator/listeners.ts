@@ -20,7 +20,7 @@ export interface OpenListeners extends Listeners {
   closeAll(): Promise<void>
 }
 
-export interface PortChoice {
+interface PortChoice {
   /** Tried first when the name has no port yet. */
   readonly preferred?: number
   /** Insisted on, whatever the name had before; 0 only says that there is no first choice. */

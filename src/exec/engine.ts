@@ -2,7 +2,7 @@ import { UserError } from '../base/user-error.js'
 import { ProgramError, runProgram } from './run-program.js'
 
 /** Programs that build from a Dockerfile. */
-export const engines = ['docker', 'podman', 'buildah'] as const
+const engines = ['docker', 'podman', 'buildah'] as const
 export type Engine = (typeof engines)[number]
 
 export type EngineState =

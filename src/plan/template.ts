@@ -63,7 +63,7 @@ export function fillTemplate(template: JsonObject, values: GroupValues): JsonObj
 function fillContainer(container: JsonObject, values: ContainerValues): JsonObject {
   const properties = object(container['properties'])
   const variables = list(properties['environmentVariables']).map(object)
-  const names = variables.map((variable) => String(variable['name'])).filter((name) => name !== sealedSecretsVariable)
+  const names = variables.map(nameOf).filter((name) => name !== sealedSecretsVariable)
   const strangers = Object.keys(values.environment).filter((name) => !names.includes(name))
   if (strangers.length > 0) throw new TypeError(`the template has no variable ${strangers.join(', ')}`)
   return {
@@ -73,7 +73,7 @@ function fillContainer(container: JsonObject, values: ContainerValues): JsonObje
       image: literal(values.image),
       ports: [{ port: values.port, protocol: 'TCP' }],
       environmentVariables: variables.map((variable) => {
-        const name = String(variable['name'])
+        const name = nameOf(variable)
         if (name === sealedSecretsVariable) return variable
         const value = values.environment[name]
         if (value === undefined) throw new TypeError(`the template's variable ${name} has no value`)
@@ -82,6 +82,11 @@ function fillContainer(container: JsonObject, values: ContainerValues): JsonObje
       resources: { requests: { cpu: values.cpu, memoryInGB: values.memoryGb } }
     }
   }
+}
+
+function nameOf(variable: JsonObject): string {
+  if (typeof variable['name'] !== 'string') throw new TypeError('the template has a variable without a name')
+  return variable['name']
 }
 
 /** ARM reads a text that begins with a bracket as an expression; a doubled bracket is the character. */

@@ -1,10 +1,4 @@
-export {
-  ArmTemplateError,
-  type DeploymentContext,
-  evaluateText,
-  type ExpressionScope,
-  isExpression
-} from './arm-expression.js'
+export { ArmTemplateError, type DeploymentContext, evaluateText, type ExpressionScope } from './arm-expression.js'
 export {
   evaluateTemplate,
   type EvaluatedTemplate,
@@ -14,15 +8,7 @@ export {
 } from './arm-template.js'
 export type { ImageFacts } from './container.js'
 export type { WildcardQuestion } from './env-rules.js'
-export {
-  currentFrame,
-  type FragmentImport,
-  frames,
-  type FrameVersion,
-  infrastructureFragment,
-  isSidecarImage,
-  openDoorHostData
-} from './frames.js'
+export { type FragmentImport, type FrameVersion, openDoorHostData } from './frames.js'
 export {
   generatePolicies,
   type GroupPolicy,

@@ -23,15 +23,7 @@ export type ClaimCondition = { readonly claim: string } & { readonly [operator i
 
 export type ClaimValue = string | number | boolean
 
-const claimOperators = [
-  'equals',
-  'notEquals',
-  'less',
-  'lessOrEquals',
-  'greater',
-  'greaterOrEquals',
-  'exists'
-] as const
+const claimOperators = ['equals', 'notEquals', 'less', 'lessOrEquals', 'greater', 'greaterOrEquals', 'exists'] as const
 
 export type ClaimOperator = (typeof claimOperators)[number]
 

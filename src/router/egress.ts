@@ -12,7 +12,7 @@ export interface Egress {
   close(): Promise<void>
 }
 
-export class PrivateAddressError extends Error {
+class PrivateAddressError extends Error {
   override readonly name = 'PrivateAddressError'
   readonly code = 'EGRESS_PRIVATE'
 }

@@ -2,7 +2,7 @@ import { isIP } from 'node:net'
 import { isJsonObject } from '../base/json.js'
 import { isPrivateAddress } from './private-address.js'
 
-export const authSchemes = ['Bearer', 'Key', 'x-api-key', 'api-key', 'none'] as const
+const authSchemes = ['Bearer', 'Key', 'x-api-key', 'api-key', 'none'] as const
 export type AuthScheme = (typeof authSchemes)[number]
 
 /** One place to which prompts may go. The set of them is part of the measured environment. */

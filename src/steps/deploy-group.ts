@@ -7,7 +7,6 @@ import { decodeBase64 } from '../base/encoding.js'
 import { canonicalJson } from '../base/json.js'
 import { UserError } from '../base/user-error.js'
 import { sealedSecretsVariable } from '../plan/template.js'
-import { rsaThumbprint } from '../seal/rsa-key.js'
 import { sealSecrets } from '../seal/secrets.js'
 import { startProblem } from './container-start.js'
 import { recordCreated, resourceId } from './created.js'
@@ -68,7 +67,7 @@ function differencesOf(run: Run, results: Results, group: ContainerGroup): reado
 }
 
 /** HOST_DATA that the platform measures for a group: SHA-256 of the policy's text. */
-export function hostDataOfGroup(group: ContainerGroup): string | undefined {
+function hostDataOfGroup(group: ContainerGroup): string | undefined {
   if (group.ccePolicy === undefined) return undefined
   try {
     return sha256Hex(decodeBase64(group.ccePolicy, 'ccePolicy'))
@@ -110,7 +109,7 @@ async function deploy(run: Run, results: Results, mustReplace: boolean, note: No
       {
         resourceGroup,
         name: deploymentName(run),
-        template: policy.template as Record<string, unknown>,
+        template: policy.template,
         parameters: { sealedSecrets }
       },
       {

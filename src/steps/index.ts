@@ -11,7 +11,7 @@ import { smokeStep } from './smoke-test.js'
 import { policyStep } from './write-policy.js'
 
 export { deleteAll, deletions } from './down.js'
-export { interrupted, type Progress, RunResults, runSteps, type StepReport } from './graph.js'
+export { type Progress, RunResults, runSteps, type StepReport } from './graph.js'
 export { takeLock } from './lock.js'
 export { currentKeyPins } from './release-key.js'
 export * from './run.js'

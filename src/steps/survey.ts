@@ -25,7 +25,7 @@ export async function surveySteps(
 
   async function look(step: Step): Promise<Survey> {
     const about = { id: step.id, title: step.title }
-    await Promise.all(step.needs.map((id) => looks.get(id)))
+    for (const id of step.needs) await looks.get(id)
     const missing = step.needs.filter((id) => !results.has(id))
     if (missing.length > 0) return { ...about, action: 'unknown', reason: `known after ${missing.join(', ')}` }
     try {

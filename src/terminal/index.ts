@@ -1,5 +1,4 @@
 export type { Appearance } from './appearance.js'
-export { printable, printableLine } from './printable.js'
-export { duration, type Clock, type ProgressTask, type ProgressView } from './progress.js'
+export type { Clock, ProgressTask, ProgressView } from './progress.js'
 export type { Confirmation, TextQuestion } from './questions.js'
 export { createTerminal, type CommandResult, type Terminal, type TerminalOptions } from './terminal.js'

@@ -1,5 +1,5 @@
 /** Length of ATTESTATION_REPORT in bytes; AMD SEV-SNP ABI specification 56860, table "ATTESTATION_REPORT". */
-export const reportLength = 1184
+const reportLength = 1184
 
 /** What the signature covers: everything before it. */
 const signedLength = 672

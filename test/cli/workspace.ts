@@ -16,13 +16,17 @@ export interface Outcome {
  * A folder of its own with free ports and the real command as a real process. `end` stops the
  * emulator and everything that it runs.
  */
+/** A JSON document whose shape the assertions check. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- every member is asserted on, not relied on
+export type Document = Record<string, any>
+
 export interface Workspace {
   readonly directory: string
   readonly environment: Readonly<Record<string, string>>
   run(...args: readonly string[]): Promise<Outcome>
   start(...args: readonly string[]): ChildProcess
   /** Runs with `--json` and returns the one document of stdout. */
-  json(...args: readonly string[]): Promise<{ readonly code: number | null; readonly document: Record<string, any> }>
+  json(...args: readonly string[]): Promise<{ readonly code: number | null; readonly document: Document }>
   write(file: string, text: string): Promise<void>
   read(file: string): Promise<string>
   end(): Promise<void>
@@ -50,7 +54,7 @@ export async function openWorkspace(more: Readonly<Record<string, string>> = {})
     async json(...args) {
       const { code, stdout, stderr } = await run(...args, '--json')
       try {
-        return { code, document: JSON.parse(stdout) as Record<string, any> }
+        return { code, document: JSON.parse(stdout) as Document }
       } catch {
         throw new Error(`${args.join(' ')}: stdout is not one JSON document: ${stdout}\n${stderr}`)
       }
@@ -75,7 +79,7 @@ export function outcome(child: ChildProcess): Promise<Outcome> {
   })
 }
 
-export async function freePorts(count: number): Promise<number[]> {
+async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(
     Array.from(
       { length: count },

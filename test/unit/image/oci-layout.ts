@@ -69,7 +69,3 @@ export class Blobs {
 export function blobFile(folder: string, digest: string): string {
   return join(folder, 'blobs', 'sha256', digest.slice('sha256:'.length))
 }
-
-export function digestOf(descriptor: TestDescriptor): OciDigest {
-  return descriptor.digest as OciDigest
-}

@@ -44,9 +44,4 @@ export async function bytesOf(stream: AsyncIterable<Uint8Array>): Promise<Buffer
   return Buffer.concat(chunks)
 }
 
-/** A source of one chunk. */
-export async function* chunks(...parts: readonly Uint8Array[]): AsyncGenerator<Uint8Array, void, undefined> {
-  yield* parts
-}
-
 export const vectors = join(import.meta.dirname, '..', '..', 'vectors', 'images')

@@ -12,7 +12,7 @@ export function der(tag: number, ...contents: readonly Uint8Array[]): Uint8Array
 }
 
 export const sequence = (...items: readonly Uint8Array[]): Uint8Array => der(0x30, ...items)
-export const set = (...items: readonly Uint8Array[]): Uint8Array => der(0x31, ...items)
+const set = (...items: readonly Uint8Array[]): Uint8Array => der(0x31, ...items)
 export const explicit = (n: number, item: Uint8Array): Uint8Array => der(0xa0 | n, item)
 export const octets = (bytes: Uint8Array): Uint8Array => der(0x04, bytes)
 export const bits = (bytes: Uint8Array, unused = 0): Uint8Array => der(0x03, Uint8Array.of(unused), bytes)

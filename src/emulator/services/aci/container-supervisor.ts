@@ -50,7 +50,7 @@ export interface Supervisor {
 }
 
 /** The container could not be started at all; the message is for its `Failed` event. */
-export class StartFailure extends Error {
+class StartFailure extends Error {
   override readonly name = 'StartFailure'
 }
 

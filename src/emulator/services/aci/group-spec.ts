@@ -31,19 +31,19 @@ export interface ContainerSpec {
   readonly unused: JsonObject
 }
 
-export interface PortSpec {
+interface PortSpec {
   readonly port: number
   readonly protocol: string
 }
 
-export interface VariableSpec {
+interface VariableSpec {
   readonly name: string
   readonly value: string
   /** A secure value is never returned. */
   readonly secure: boolean
 }
 
-export interface ResourcesSpec {
+interface ResourcesSpec {
   readonly cpu: number
   readonly memoryInGB: number
   readonly limits: { readonly cpu?: number; readonly memoryInGB?: number } | undefined
@@ -56,7 +56,7 @@ export interface SecurityContextSpec {
   readonly runAsGroup: number | undefined
 }
 
-export interface IpAddressSpec {
+interface IpAddressSpec {
   readonly type: string
   readonly ports: readonly PortSpec[]
   readonly dnsNameLabel: string | undefined

@@ -11,7 +11,7 @@ export interface PulledImage {
   readonly layers: readonly PulledLayer[]
 }
 
-export interface PulledLayer extends LayerSource {
+interface PulledLayer extends LayerSource {
   readonly rootHash: Sha256Hex
 }
 

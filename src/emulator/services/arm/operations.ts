@@ -29,7 +29,7 @@ export interface Operation {
 }
 
 /** Does the work of an operation; must be safe to repeat, because a restart begins it again. */
-export type OperationWork = (target: string, signal: AbortSignal) => Promise<void>
+type OperationWork = (target: string, signal: AbortSignal) => Promise<void>
 
 export interface Operations {
   /** Says what an operation of a kind does. Kinds must be known before `resume`. */

@@ -20,7 +20,7 @@ export interface ResourceGroup {
 }
 
 /** One resource as generic listings show it. */
-export interface ResourceSummary {
+interface ResourceSummary {
   readonly id: string
   readonly name: string
   readonly type: string

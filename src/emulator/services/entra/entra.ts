@@ -3,7 +3,7 @@ import { type EmulatorRequest, type EmulatorResponse, type Handler, notImplement
 import { type TokenIssuer, tokenLifetimeSeconds } from './token-issuer.js'
 
 /** The one application that may log in: the operator. */
-export interface Application {
+interface Application {
   readonly clientId: string
   readonly clientSecret: string
   readonly objectId: string

@@ -4,7 +4,7 @@ import type { Principal } from '../../access.js'
 import type { Collection, Store } from '../../store.js'
 
 /** What a token is issued to: an application, or the identity that a container group carries. */
-export interface TokenSubject {
+interface TokenSubject {
   readonly objectId: string
   readonly clientId: string
   /** ARM id of a managed identity: the claim `xms_mirid`. */
@@ -20,12 +20,12 @@ export interface TokenIssuer {
   verify(token: string): Promise<VerifiedToken | undefined>
 }
 
-export interface IssuedToken {
+interface IssuedToken {
   readonly token: string
   readonly expiresOn: Date
 }
 
-export interface VerifiedToken extends Principal {
+interface VerifiedToken extends Principal {
   readonly audience: string
 }
 

@@ -2,7 +2,7 @@ import type { ContainerGroup } from '@azure/arm-containerinstance'
 import { buildNativeImage, imageFacts, openLayoutImage } from '../../../../src/image/index.js'
 import { generatePolicies, type GroupPolicy, type PolicyOptions } from '../../../../src/policy/index.js'
 
-export interface TestContainer {
+interface TestContainer {
   readonly name: string
   readonly image: string
   readonly command?: readonly string[]
