@@ -150,7 +150,7 @@ async function readCaller(credential: TokenCredential, scope: string): Promise<C
   const token = await credential.getToken(scope)
   const payload = token?.token.split('.')[1]
   if (payload === undefined)
-    throw new UserError('machine', 'auth.failed', 'the credential gave no readable token', { next: ['az login'] })
+    throw new UserError('machine', 'auth.no-object-id', 'the credential gave no readable token', { next: ['az login'] })
   const claims = JSON.parse(utf8.decode(decodeBase64Url(payload, 'token payload'))) as Record<string, unknown>
   if (typeof claims['oid'] !== 'string' || typeof claims['tid'] !== 'string') {
     throw new UserError('machine', 'auth.no-object-id', 'the credential’s token names no object id (claim "oid")', {

@@ -20,6 +20,8 @@ export interface Session {
   readonly asks: boolean
   /** Records that a person or a flag approved this host data. */
   acceptHostData(hostData: string): void
+  /** Ends what was started to hold the deployment, once nothing is left in it; absent where nothing was. */
+  readonly endCloud?: () => Promise<unknown>
   close(): Promise<void>
 }
 

@@ -50,5 +50,5 @@ export async function approveTrust(app: App, session: Session, results: RunResul
 }
 
 export function declined(): UserError {
-  return new UserError('user', 'declined', 'declined: nothing was changed')
+  return new UserError('user', 'user.declined', 'declined: nothing was changed')
 }

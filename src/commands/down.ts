@@ -33,6 +33,7 @@ export function downCommand(execute: Execute): Command {
         } finally {
           progress.close()
         }
+        await session.endCloud?.()
         const deleted = list.map(({ title }) => title)
         app.terminal.result({
           human: deleted.length === 0 ? 'nothing to delete' : `deleted: ${deleted.join(', ')}`,

@@ -11,7 +11,7 @@ import { type Config, type ConfigDefaults, draftConfig, parseConfig } from '../c
 import type { EmulatorEnvironment } from '../emulator/environment.js'
 import { dockerCredentialSource, openLayoutImage, openRegistryImage } from '../image/index.js'
 import { type ImageStore, openState, type PlatformTrust, type Run, takeLock } from '../steps/index.js'
-import { ensureEmulator, localEnvironment } from './local-cloud.js'
+import { emulatorControl, ensureEmulator, localEnvironment } from './local-cloud.js'
 import { readAssets } from './package-files.js'
 import { readProviderKeys, withDotEnv } from './provider-keys.js'
 import { trustedFetch } from './trusted-fetch.js'
@@ -89,7 +89,13 @@ export async function openSession(
         )
       }
     }
-    return { run, asks, acceptHostData: (hostData) => void accepted.add(hostData), close: release }
+    return {
+      run,
+      asks,
+      acceptHostData: (hostData) => void accepted.add(hostData),
+      ...(loopback === undefined ? {} : { endCloud: () => emulatorControl(signal).stop({ stateDir }) }),
+      close: release
+    }
   } catch (error) {
     await release()
     throw error

@@ -1,0 +1,64 @@
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from '@jest/globals'
+
+const root = join(import.meta.dirname, '..')
+
+const exitCodes = { bug: 1, usage: 2, config: 3, machine: 4, cloud: 5, evidence: 6, user: 7, interrupted: 130 }
+
+/** Every code that the source can raise with its exit code, found by the forms in which it writes them. */
+function codesInSource(): Map<string, number> {
+  const text = filesUnder(join(root, 'src'))
+    .map((file) => readFileSync(file, 'utf8'))
+    .join('\n')
+  const found = [
+    ...[...text.matchAll(/new (?:UserError|CheckFailure)\(\s*'(\w+)',\s*'([a-z0-9.-]+)'/g)].map((m) => [m[2], m[1]]),
+    ...[...text.matchAll(/code: '([a-z0-9-]+\.[a-z0-9.-]+)',\s*fault: '(\w+)'/g)].map((m) => [m[1], m[2]]),
+    ...[...text.matchAll(/^ {2}'((?:image|registry)\.[a-z-]+)': '(config|machine|cloud)'/gm)].map((m) => [m[1], m[2]])
+  ]
+  return new Map(found.map(([code, fault]) => [code!, exitCodes[fault as keyof typeof exitCodes]]))
+}
+
+function filesUnder(directory: string): string[] {
+  return readdirSync(directory)
+    .map((name) => join(directory, name))
+    .flatMap((path) => (statSync(path).isDirectory() ? filesUnder(path) : path.endsWith('.ts') ? [path] : []))
+}
+
+describe('docs/errors.md', () => {
+  const text = readFileSync(join(root, 'docs/errors.md'), 'utf8')
+  const documented = new Map(
+    [...text.matchAll(/<a id="([^"]+)"><\/a>`[^`]+` \| (\d+)/g)].map((match) => [match[1]!, Number(match[2])])
+  )
+
+  it('has an entry with the right exit code for every error code of the source', () => {
+    expect([...codesInSource()].filter(([code, exit]) => documented.get(code) !== exit)).toEqual([])
+  })
+
+  it('has no entry for a code that is gone', () => {
+    // Raised through a class that fixes the code.
+    const elsewhere = ['config.invalid', 'smoke.could-not-check']
+    const known = new Set([...codesInSource().keys(), ...elsewhere])
+    expect([...documented.keys()].filter((code) => !known.has(code))).toEqual([])
+  })
+})
+
+describe('the documentation', () => {
+  it.each(['README.md', 'SECURITY.md', 'CHANGELOG.md', 'docs/ARCHITECTURE.md', 'docs/wire-format.md'])(
+    '%s links to files that are there',
+    (file) => {
+      const text = readFileSync(join(root, file), 'utf8')
+      const links = [...text.matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map((match) => join(root, file, '..', match[1]!))
+      expect(links.filter((link) => !exists(link))).toEqual([])
+    }
+  )
+})
+
+function exists(path: string): boolean {
+  try {
+    statSync(path)
+    return true
+  } catch {
+    return false
+  }
+}
