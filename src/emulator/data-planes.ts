@@ -6,6 +6,7 @@ import type { OpenListeners } from './listeners.js'
 import type { AttestationDataPlane } from './services/arm/attestation-providers.js'
 import type { VaultDataPlane, VaultRecord } from './services/arm/vaults.js'
 import { attestationHandler } from './services/attestation/handler.js'
+import { removeTokenSigner } from './services/attestation/token-signer.js'
 import { keyVaultHandler } from './services/keyvault/handler.js'
 import { removeVaultKeys } from './services/keyvault/key-record.js'
 import type { Store } from './store.js'
@@ -81,7 +82,10 @@ export function attestationDataPlane(
       listeners.open(listenerName(name), (issuer) =>
         attestationHandler({ store, name, issuer, roots: hardware.trust, clock })
       ),
-    destroy: ({ name }) => listeners.forget(listenerName(name))
+    destroy: async ({ name }) => {
+      await listeners.forget(listenerName(name))
+      await removeTokenSigner(store, name)
+    }
   }
 }
 

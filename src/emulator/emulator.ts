@@ -64,7 +64,7 @@ export async function startEmulator(options: EmulatorOptions): Promise<RunningEm
 }
 
 async function start(options: EmulatorOptions, lock: DirectoryLock): Promise<RunningEmulator> {
-  const { directory, log } = options
+  const { directory, log, rbacDelaySeconds = 0 } = options
   const clock = options.clock ?? (() => new Date())
   const imageLayout = join(directory, 'registry')
   const opening = [
@@ -75,15 +75,17 @@ async function start(options: EmulatorOptions, lock: DirectoryLock): Promise<Run
   // When one of them fails the others must have come to their end, before the lock is given back.
   await Promise.allSettled(opening)
   const [store, tls] = await Promise.all(opening)
-  const listeners = createListeners({ ports: store.collection<number>('ports'), tls, log })
+  const listeners = createListeners({ directory, ports: store.collection<number>('ports'), tls, log })
   try {
     const front = new LateHandler()
     const inside = new LateHandler()
-    const [identity, arm, plain] = await Promise.all([
-      openDirectoryIdentity(store),
-      listeners.openOn('Resource Manager', front.handle, { preferred: preferredPort, required: options.port }),
-      listeners.openOn('instance endpoints', inside.handle, { plain: true })
-    ])
+    const identity = await openDirectoryIdentity(store)
+    // First of all: the other listeners get ports beside its own.
+    const arm = await listeners.openOn('Resource Manager', front.handle, {
+      preferred: preferredPort,
+      required: options.port
+    })
+    const plain = await listeners.openOn('instance endpoints', inside.handle, { plain: true })
     const issuer = `${arm.origin}/${identity.tenantId}/v2.0`
     // Keys take most of a first start: they are made at the same time.
     const [hardware, tokens, releaseRoot] = await Promise.all([
@@ -95,7 +97,7 @@ async function start(options: EmulatorOptions, lock: DirectoryLock): Promise<Run
       tokens,
       assignments: store.collection<RoleAssignment>('role-assignments'),
       clock,
-      rbacDelaySeconds: options.rbacDelaySeconds ?? 0
+      rbacDelaySeconds
     })
     const controlPlane = createControlPlane({
       store,
@@ -126,6 +128,7 @@ async function start(options: EmulatorOptions, lock: DirectoryLock): Promise<Run
       loopbackProvider: `${plain.origin}/v1`,
       amdRootSha256: hardware.arkSha256,
       uvmIssuer: hardware.uvmIssuer,
+      rbacDelaySeconds,
       startedAt: new Date().toISOString()
     }
     inside.set(insideHandler({ hardware, tokens, clock, ...controlPlane }))

@@ -30,6 +30,8 @@ export interface EmulatorEnvironment {
   readonly amdRootSha256: string
   /** did:x509 of who endorses the simulated utility VM. */
   readonly uvmIssuer: string
+  /** How long new role assignments count for nothing. */
+  readonly rbacDelaySeconds: number
   /** UTC, ISO 8601. */
   readonly startedAt: string
 }
@@ -119,6 +121,7 @@ function isEnvironment(value: unknown): value is EmulatorEnvironment {
     isJsonObject(value) &&
     value['version'] === 1 &&
     Number.isInteger(value['pid']) &&
+    typeof value['rbacDelaySeconds'] === 'number' &&
     texts.every((name) => typeof value[name] === 'string')
   )
 }

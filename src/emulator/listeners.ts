@@ -1,11 +1,14 @@
 import { UserError } from '../base/user-error.js'
 import type { Listeners } from './access.js'
+import { commandsFor } from './command-line.js'
 import type { Handler } from './http.js'
 import { type RunningServer, serve } from './server.js'
 import type { Collection } from './store.js'
 import { systemCode } from './system-error.js'
 
 export interface ListenersOptions {
+  /** Of the emulator, for what an error says to do. */
+  readonly directory: string
   /** Which port each name has had; clients keep URLs with ports in them, a vault's for example. */
   readonly ports: Collection<number>
   readonly tls: { readonly key: string; readonly certificate: string }
@@ -33,9 +36,19 @@ interface Entry {
   readonly server: Promise<RunningServer>
 }
 
-/** Listeners by name. A name keeps its port across restarts; a port that someone else took is an error. */
-export function createListeners({ ports, tls, log }: ListenersOptions): OpenListeners {
+/** Systems hand out ports from 32768 on (Linux) to whoever asks for any: one kept there is soon somebody else's. */
+const firstEphemeralPort = 32_768
+const firstNeighbour = 18_444
+const neighbourhood = 8192
+const maxTries = 256
+
+/**
+ * Listeners by name. A name keeps its port across restarts; a port that someone else took is an error.
+ * The one that is opened first decides where the others look for theirs.
+ */
+export function createListeners({ directory, ports, tls, log }: ListenersOptions): OpenListeners {
   const open = new Map<string, Entry>()
+  let neighbours: number | undefined
 
   async function bind(name: string, handler: Handler, choice: PortChoice): Promise<RunningServer> {
     const known = open.get(name)
@@ -45,6 +58,7 @@ export function createListeners({ ports, tls, log }: ListenersOptions): OpenList
     }
     const start = async () => {
       const server = await firstFree(name, choice)
+      neighbours ??= neighboursOf(server.port)
       if (ports.get(name) !== server.port) await ports.set(name, server.port)
       return server
     }
@@ -58,7 +72,22 @@ export function createListeners({ ports, tls, log }: ListenersOptions): OpenList
           if (!(error instanceof UserError)) throw error
         }
       }
-      return listen(0, owner)
+      return (await neighbour(owner)) ?? listen(0, owner)
+    }
+    /** Undefined when all that were tried are taken, and for the first listener, which has no neighbours yet. */
+    const neighbour = async (owner: string): Promise<RunningServer | undefined> => {
+      if (neighbours === undefined) return undefined
+      // A vault that is soft-deleted has no listener and still its port.
+      const kept = new Set(ports.values())
+      for (let port = neighbours; port < neighbours + maxTries; port++) {
+        if (kept.has(port)) continue
+        try {
+          return await listen(port, owner)
+        } catch (error) {
+          if (!(error instanceof UserError)) throw error
+        }
+      }
+      return undefined
     }
     const listen = async (port: number, owner: string): Promise<RunningServer> => {
       try {
@@ -69,7 +98,7 @@ export function createListeners({ ports, tls, log }: ListenersOptions): OpenList
           log
         })
       } catch (error) {
-        throw portError(error, port, owner)
+        throw portError(error, port, owner, directory)
       }
     }
     const entry: Entry = { handler, server: Promise.resolve().then(start) }
@@ -100,12 +129,17 @@ export function createListeners({ ports, tls, log }: ListenersOptions): OpenList
   }
 }
 
-function portError(error: unknown, port: number, name: string): unknown {
+/** Beside a port that a person chose; for one that the system chose, a place that two emulators rarely share. */
+function neighboursOf(port: number): number {
+  return port < firstEphemeralPort - maxTries ? port + 1 : firstNeighbour + (port % neighbourhood)
+}
+
+function portError(error: unknown, port: number, name: string, directory: string): unknown {
   const code = systemCode(error)
   if (code !== 'EADDRINUSE' && code !== 'EACCES') return error
   return new UserError('machine', 'emulator.port-taken', `port ${port} on 127.0.0.1 is not free`, {
     why: `the emulated ${name} is known to clients by this port`,
-    next: [`end the program that listens on port ${port} (lsof -i :${port})`, 'confrouter emulator reset'],
+    next: [`end the program that listens on port ${port} (lsof -i :${port})`, ...commandsFor(directory, 'reset')],
     cause: error
   })
 }

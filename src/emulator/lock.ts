@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { UserError } from '../base/user-error.js'
+import { commandsFor } from './command-line.js'
 import { identifyProcess, isRunning, type ProcessIdentity } from './process-identity.js'
 import { systemCode } from './system-error.js'
 
@@ -22,7 +23,7 @@ const tokensOfThisProcess = new Set<string>()
  */
 export async function lockDirectory(directory: string): Promise<DirectoryLock> {
   await mkdir(directory, { recursive: true, mode: 0o700 })
-  const file = join(directory, 'lock')
+  const file = lockFile(directory)
   const self: Holder = { ...identifySelf(), token: randomUUID() }
   const own = `${file}.${self.token}`
   tokensOfThisProcess.add(self.token)
@@ -42,6 +43,16 @@ export async function lockDirectory(directory: string): Promise<DirectoryLock> {
       if ((await readHolder(file))?.token === self.token) await rm(file, { force: true })
     }
   }
+}
+
+/** Whose the directory is: the living process that holds its lock. Undefined when nobody does. */
+export async function findHolder(directory: string): Promise<ProcessIdentity | undefined> {
+  const holder = await readHolder(lockFile(directory))
+  return holder && isHeld(holder) ? { pid: holder.pid, started: holder.started } : undefined
+}
+
+function lockFile(directory: string): string {
+  return join(directory, 'lock')
 }
 
 function identifySelf(): ProcessIdentity {
@@ -99,8 +110,6 @@ function alreadyRunning(directory: string, pid: number): UserError {
     'machine',
     'emulator.already-running',
     `an emulator with process id ${pid} already uses ${directory}`,
-    {
-      next: ['confrouter emulator status', 'confrouter emulator stop']
-    }
+    { next: commandsFor(directory, 'status', 'stop') }
   )
 }

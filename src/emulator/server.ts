@@ -3,6 +3,7 @@ import { createServer as createHttpServer, type IncomingMessage, type Server, ty
 import { createServer as createHttpsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { type EmulatorRequest, type EmulatorResponse, type Handler, ServiceError } from './http.js'
+import { isLocalCaller } from './local-caller.js'
 
 export interface ServeOptions {
   readonly handler: Handler
@@ -66,6 +67,7 @@ async function answer(
   try {
     const target = parseTarget(incoming.url ?? '/')
     path = target.path
+    if (!isLocalCaller(incoming.headers, incoming.socket.localPort)) throw foreignCaller()
     const body = await readBody(incoming, options.bodyLimit ?? defaultBodyLimit)
     response = await options.handler({
       method: incoming.method ?? 'GET',
@@ -86,6 +88,14 @@ async function answer(
   }
   options.log?.(
     `${incoming.method} ${withoutSecrets(path)} ${response.status} ${Math.round(performance.now() - startedAt)} ms`
+  )
+}
+
+function foreignCaller(): ServiceError {
+  return new ServiceError(
+    403,
+    'ForeignCaller',
+    'The emulator answers programs of this machine that address it as 127.0.0.1 or localhost, and no web pages.'
   )
 }
 
@@ -216,7 +226,10 @@ function single(header: string | string[] | undefined): string | undefined {
   return Array.isArray(header) ? header[0] : header
 }
 
-/** The path of an instance's endpoints is what authorizes its container. */
+const maxLoggedPath = 300
+
+/** The path of an instance's endpoints is what authorizes its container. A line feed would forge a line. */
 function withoutSecrets(path: string): string {
-  return path.replace(/^\/instances\/[^/]+/, '/instances/…')
+  const shown = path.replace(/^\/instances\/[^/]+/, '/instances/…').slice(0, maxLoggedPath)
+  return shown.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, '?')
 }

@@ -1,6 +1,9 @@
 import { mkdir, readdir, readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import writeFileAtomic from 'write-file-atomic'
+import { isJsonObject, type JsonObject } from '../base/json.js'
+import { UserError } from '../base/user-error.js'
+import { commandsFor } from './command-line.js'
 
 /** One kind of record, kept in memory and in one JSON file. Keys are compared as they are given. */
 export interface Collection<T> {
@@ -19,14 +22,15 @@ export interface Store {
 /**
  * Opens the emulator's state folder. Each change rewrites its collection's file by rename, so a
  * kill at any moment leaves either the old or the new state. No fsync: the state must survive a
- * killed process, not a power cut, and a first `up` makes some fifty changes.
+ * killed process, not a power cut, and a first `up` makes some fifty changes. A file that is damaged
+ * throws a `UserError` `emulator.state-damaged`.
  */
 export async function openStore(directory: string): Promise<Store> {
   await mkdir(directory, { recursive: true, mode: 0o700 })
   const collections = new Map<string, FileCollection<unknown>>()
   for (const file of await readdir(directory)) {
     if (!file.endsWith('.json')) continue
-    const records = JSON.parse(await readFile(join(directory, file), 'utf8')) as Record<string, unknown>
+    const records = await readRecords(join(directory, file))
     const name = file.slice(0, -'.json'.length)
     collections.set(name, new FileCollection(join(directory, file), new Map(Object.entries(records))))
   }
@@ -36,6 +40,21 @@ export async function openStore(directory: string): Promise<Store> {
       collections.set(name, known)
       return known as Collection<T>
     }
+  }
+}
+
+async function readRecords(file: string): Promise<JsonObject> {
+  const text = await readFile(file, 'utf8')
+  try {
+    const records: unknown = JSON.parse(text)
+    if (isJsonObject(records)) return records
+    throw new TypeError('the file holds no records')
+  } catch (cause) {
+    throw new UserError('machine', 'emulator.state-damaged', `${file} is not a state file of the emulator`, {
+      why: 'without it resources that clients know would be missing, so the emulator does not start',
+      next: commandsFor(dirname(dirname(file)), 'reset'),
+      cause
+    })
   }
 }
 

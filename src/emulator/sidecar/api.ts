@@ -1,6 +1,7 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import { encodeBase64, encodeHex, utf8 } from '../../base/encoding.js'
 import { isJsonObject, type JsonObject } from '../../base/json.js'
+import { isLocalCaller } from '../local-caller.js'
 import type { Attestor } from './attestation.js'
 import { errorText, SidecarFailure } from './failure.js'
 import { decodeGoBase64, goJson, goJsonError, missingFields } from './go-dialect.js'
@@ -20,7 +21,11 @@ interface Answer {
 
 const maximumBody = 1024 * 1024
 
-/** The HTTP API of the Secure Key Release sidecar, version 2.12, oddities included. */
+/**
+ * The HTTP API of the Secure Key Release sidecar, version 2.12, oddities included. Whoever reaches the
+ * real one is inside the group; here every browser of the machine does, so what comes from a web
+ * page is refused.
+ */
 export function sidecarApi(means: SidecarMeans): RequestListener {
   return (request, response) => {
     void respond(request, response, means)
@@ -31,7 +36,9 @@ async function respond(request: IncomingMessage, response: ServerResponse, means
   const path = (request.url ?? '/').split('?')[0] ?? '/'
   let answer: Answer
   try {
-    answer = await route(`${request.method} ${path}`, request, means)
+    answer = isLocalCaller(request.headers, request.socket.localPort)
+      ? await route(`${request.method} ${path}`, request, means)
+      : json(403, { error: 'the emulated sidecar answers programs of this machine, and no web pages' })
   } catch (error) {
     // The real one recovers from a panic with a status and nothing else.
     means.log('warning', `${path}: ${error instanceof Error ? error.name : 'unknown error'}`)

@@ -1,7 +1,7 @@
 /**
  * The Secure Key Release sidecar as a program of its own: what the emulated container group runs in
  * the place of mcr.microsoft.com/aci/skr. It shares nothing with the services that it calls but
- * `base`, and reaches them over sockets only.
+ * `base` and the check of who calls, and reaches them over sockets only.
  */
 import { createServer } from 'node:http'
 import { setTimeout } from 'node:timers/promises'

@@ -419,6 +419,15 @@ describe('container groups, driven by the real SDK client', () => {
     expect(capabilities[0]?.osType).toBe('Linux')
   })
 
+  it('counts what the containers of a group ask for together', async () => {
+    const definition = { containers: ['a', 'b'].map((name) => ({ name, image })) }
+    const template = groupTemplate(definition)
+    for (const { properties } of template.resources[0]!.properties.containers) properties.resources.requests.cpu = 16
+    const body = sdkGroup(withPolicy(template, (await policyOf(layout, definition)).base64))
+    const put = clients.containers.containerGroups.beginCreateOrUpdateAndWait('rg', 'too-big', body, quickPoll)
+    expect(await failureOf(put)).toMatchObject({ statusCode: 400, code: 'InvalidResourceRequests' })
+  })
+
   it.each([
     ['a group of another sku', { sku: 'Standard' }, 501],
     ['volumes', { volumes: [{ name: 'v', emptyDir: {} }] }, 501],

@@ -93,6 +93,11 @@ describe('the control plane, driven by the real SDK clients', () => {
       })
       const moved = clients.resources.resourceGroups.createOrUpdate('rg', { location: 'eastus' })
       expect(await failureOf(moved)).toMatchObject({ statusCode: 409, code: 'InvalidResourceGroupLocation' })
+      const nowhere = clients.resources.resourceGroups.createOrUpdate('nowhere', { location: 'westeuropa' })
+      expect(await failureOf(nowhere)).toMatchObject({
+        statusCode: 400,
+        code: 'LocationNotAvailableForResourceType'
+      })
       const bad = clients.resources.resourceGroups.createOrUpdate('ends.with.', { location: 'eastus' })
       expect(await failureOf(bad)).toMatchObject({ statusCode: 400, code: 'InvalidResourceGroup' })
     })
@@ -151,6 +156,16 @@ describe('the control plane, driven by the real SDK clients', () => {
       )
       const { status: statusCode, code, message } = await recorded('error-attestation-name-in-use')
       expect(failure).toEqual({ statusCode, code, message })
+    })
+
+    it('have another signing key when they come again after a deletion', async () => {
+      const make = () =>
+        clients.attestation.attestationProviders.create('rg', 'attagain', { location: 'westeurope', properties: {} })
+      const keyOf = async (origin: string | undefined) =>
+        (await rawRequest(origin ?? '', clients.ca, { path: '/certs' })).text
+      const before = await keyOf((await make()).attestUri)
+      await clients.attestation.attestationProviders.delete('rg', 'attagain')
+      expect(await keyOf((await make()).attestUri)).not.toBe(before)
     })
 
     it('refuse names that Azure refuses', async () => {
@@ -258,6 +273,9 @@ describe('the control plane, driven by the real SDK clients', () => {
       expect(await failureOf(elsewhere)).toEqual({ statusCode, code, message })
       expect(await failureOf(putVault('1-starts-with-digit'))).toMatchObject({ code: 'VaultNameNotValid' })
       expect(await failureOf(putVault('two--hyphens'))).toMatchObject({ code: 'VaultNameNotValid' })
+      for (const sku of [{ name: 'premium' }, { family: 'B', name: 'premium' }]) {
+        expect(await failureOf(putVault('kv-none', { sku }))).toMatchObject({ statusCode: 400 })
+      }
       expect(await failureOf(putVault('kv-none', { createMode: 'recover' }))).toMatchObject({ statusCode: 404 })
       expect(await failureOf(putVault('kv-none', { tenantId: randomUUID() }))).toMatchObject({ statusCode: 400 })
       expect(await failureOf(putVault('kv-none', { softDeleteRetentionInDays: 5 }))).toMatchObject({ statusCode: 400 })
@@ -377,6 +395,16 @@ describe('the control plane, driven by the real SDK clients', () => {
       expect(await failureOf(nowhere)).toMatchObject({ statusCode: 404 })
     })
 
+    it('take the whole id of a role and nothing less', async () => {
+      const other = role(releaseUser).replace(emulator.environment.subscriptionId, randomUUID())
+      for (const roleDefinitionId of [releaseUser, `/x${role(releaseUser)}`, other, role('no-guid')]) {
+        expect(await failureOf(create(randomUUID(), { roleDefinitionId }))).toMatchObject({
+          statusCode: 400,
+          code: 'BadRequestFormat'
+        })
+      }
+    })
+
     it('list the built-in roles', async () => {
       const [found] = await listAll(
         clients.authorization.roleDefinitions.list(scope, {
@@ -423,6 +451,23 @@ describe('the control plane, driven by the real SDK clients', () => {
 
     it.each([
       ['without api-version', '/subscriptions/SUB/resourcegroups', 400, 'MissingApiVersionParameter'],
+      ['with a version that never was', '/subscriptions/SUB?api-version=2099-01-01', 400, 'InvalidApiVersionParameter'],
+      ...[
+        'Microsoft.KeyVault/vaults/kv1?api-version=2025-03-01',
+        'Microsoft.Attestation/attestationProviders/att1?api-version=2024-11-30',
+        'Microsoft.ManagedIdentity/userAssignedIdentities/id1?api-version=2023-05-01',
+        'Microsoft.ContainerInstance/containerGroups/g?api-version=2018-06-01',
+        'Microsoft.ContainerInstance/containerGroups/g?api-version=2021-09-01',
+        'Microsoft.Authorization/roleAssignments/r?api-version=2025-03-01'
+      ].map(
+        (path) =>
+          [
+            `with a version that ${path.split('/')[0]} does not have: ${path.split('=')[1]}`,
+            `/subscriptions/SUB/resourceGroups/rg/providers/${path}`,
+            400,
+            'NoRegisteredProviderFound'
+          ] as const
+      ),
       [
         'with a strange api-version',
         '/subscriptions/SUB/resourcegroups?api-version=latest',

@@ -142,6 +142,25 @@ describe('deployments, driven by the real SDK client', () => {
     )
   })
 
+  it.each([
+    ['no schema', { $schema: undefined }],
+    ['a schema of another scope', { $schema: schema.replace('deploymentTemplate', 'tenantDeploymentTemplate') }],
+    ['no content version', { contentVersion: undefined }],
+    ['a content version that is no version', { contentVersion: 'one' }]
+  ])('refuses a template with %s', async (_, change) => {
+    const failure = validate({ ...twoResources, ...change }, { name: { value: 'x' } })
+    expect(await failureOf(failure)).toMatchObject({ statusCode: 400, code: 'InvalidTemplate' })
+  })
+
+  it('accepts one of two deployments of a name that come at the same time', async () => {
+    const both = await Promise.allSettled(
+      ['idracea', 'idraceb'].map((name) => deploy('race', twoResources, { name: { value: name } }))
+    )
+    const refused = both.filter((outcome) => outcome.status === 'rejected')
+    expect(refused).toHaveLength(1)
+    expect(refused[0]?.reason).toMatchObject({ statusCode: 409, code: 'DeploymentActive' })
+  })
+
   it('reads the unquoted template key that az sends, and no other damage', async () => {
     const { armEndpoint, subscriptionId } = emulator.environment
     const send = async (body: string) =>
@@ -152,7 +171,7 @@ describe('deployments, driven by the real SDK client', () => {
         body
       })
     const template =
-      '{"$schema":"s","contentVersion":"1.0.0.0","parameters":{"t":{"type":"string","defaultValue":", template:{"}},"resources":[]}'
+      '{"$schema":"https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#","contentVersion":"1.0.0.0","parameters":{"t":{"type":"string","defaultValue":", template:{"}},"resources":[]}'
     expect((await send(`{"properties": {"parameters": {}, "mode": "Incremental", template:${template}}}`)).status).toBe(
       200
     )

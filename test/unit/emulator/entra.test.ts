@@ -2,6 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { readFile, rm } from 'node:fs/promises'
 import { ClientAssertionCredential, ClientSecretCredential } from '@azure/identity'
 import { createLocalJWKSet, decodeJwt, jwtVerify } from 'jose'
+import { openTokenIssuer } from '../../../src/emulator/services/entra/token-issuer.js'
+import { memoryStore } from './hardware/memory-store.js'
 import type { EmulatorEnvironment, RunningEmulator } from '../../../src/emulator/index.js'
 import { failureOf, startTestEmulator, temporaryDirectory } from './support/emulator.js'
 import { rawRequest } from './support/http.js'
@@ -145,5 +147,17 @@ describe('Entra, driven by the real identity client', () => {
       path: `/${environment.tenantId}/oauth2/v2.0/authorize`
     })
     expect(answer).toMatchObject({ status: 501, body: { error: { code: 'NotImplemented' } } })
+  })
+})
+
+describe('the token issuer', () => {
+  it('takes no token of another issuer, though the same key signed it', async () => {
+    const store = memoryStore()
+    const open = (issuer: string) => openTokenIssuer({ store, tenantId: 'tenant', issuer, clock: () => new Date() })
+    const own = await open('https://own.test/tenant/v2.0')
+    const other = await open('https://other.test/tenant/v2.0')
+    const subject = { objectId: 'o', clientId: 'c' }
+    expect(await own.verify((await own.issue(subject, 'a')).token)).toMatchObject({ objectId: 'o', audience: 'a' })
+    expect(await own.verify((await other.issue(subject, 'a')).token)).toBeUndefined()
   })
 })

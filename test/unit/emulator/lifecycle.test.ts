@@ -199,4 +199,42 @@ describe('an emulator', () => {
       expect(identifyProcess(successor)).toBeUndefined()
       await second.kill()
     }))
+
+  it('starts a group once after a kill in the middle of its restart', () =>
+    inDirectory(async (directory) => {
+      const program = await buildEmulatorProgram(directory)
+      const first = await startChild(program, directory)
+      const clients = await clientsFor(first.environment)
+      await prepare(clients)
+      const port = await freePort()
+      const { imageLayout } = first.environment
+      const image = await buildScriptImage(imageLayout, 'web', `console.log('run')\n${script}`)
+      const definition = { containers: [{ name: 'web', image, environment: { PORT: String(port) }, port }] }
+      const group = sdkGroup(withPolicy(groupTemplate(definition), (await policyOf(imageLayout, definition)).base64))
+      const { id } = await clients.containers.containerGroups.beginCreateOrUpdateAndWait('rg', 'web', group, quickPoll)
+      await eventually(() => pidOnPort(port))
+      await first.kill()
+      // The operation is recorded before the group: a kill in between leaves the group as it was.
+      const operation = {
+        id: 'op-1',
+        kind: 'containerGroup.start',
+        target: id?.toLowerCase(),
+        startedAt: new Date().toISOString(),
+        status: 'InProgress'
+      }
+      await writeFile(join(directory, 'state', 'operations.json'), JSON.stringify({ 'op-1': operation }))
+      const second = await startChild(program, directory)
+      await eventually(() => pidOnPort(port))
+      await eventually(async () => {
+        const operations = JSON.parse(await readFile(join(directory, 'state', 'operations.json'), 'utf8'))
+        return operations['op-1'].status === 'Succeeded'
+      })
+      const again = await clientsFor(second.environment)
+      const { content } = await again.containers.containers.listLogs('rg', 'web', 'web')
+      expect(content).toBe('run\nrun\n')
+      const found = await again.containers.containerGroups.get('rg', 'web')
+      expect(found.containers[0]?.instanceView?.restartCount).toBe(0)
+      await again.containers.containerGroups.beginDeleteAndWait('rg', 'web', quickPoll)
+      await second.kill()
+    }))
 })

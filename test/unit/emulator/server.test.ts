@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
-import { connect } from 'node:net'
+import { request } from 'node:http'
+import { connect, createServer } from 'node:net'
 import { rm } from 'node:fs/promises'
 import { X509Certificate } from 'node:crypto'
 import { join } from 'node:path'
@@ -10,6 +11,7 @@ import { serve } from '../../../src/emulator/server.js'
 import { openStore } from '../../../src/emulator/store.js'
 import { openTlsIdentity } from '../../../src/emulator/tls.js'
 import { temporaryDirectory } from './support/emulator.js'
+import { rawRequest } from './support/http.js'
 
 async function withServer(handler: Handler, test: (origin: string, lines: string[]) => Promise<void>): Promise<void> {
   const lines: string[] = []
@@ -19,6 +21,20 @@ async function withServer(handler: Handler, test: (origin: string, lines: string
   } finally {
     await server.close()
   }
+}
+
+/** With headers that `fetch` would not send; `PORT` stands for the server's. */
+function statusOf(origin: string, headers: Readonly<Record<string, string>>): Promise<number> {
+  const { port } = new URL(origin)
+  const sent = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, value.replace('PORT', port)]))
+  return new Promise((resolve, reject) => {
+    const outgoing = request(origin, { headers: sent }, (response) => {
+      response.resume()
+      resolve(response.statusCode ?? 0)
+    })
+    outgoing.once('error', reject)
+    outgoing.end()
+  })
 }
 
 describe('the server', () => {
@@ -108,6 +124,51 @@ describe('the server', () => {
     )
   })
 
+  it.each([
+    ['a page of another site', { origin: 'https://evil.example' }],
+    ['a page of no site', { origin: 'null' }],
+    ['a browser that was told to go there', { 'sec-fetch-site': 'cross-site' }],
+    ['a page of the same site', { 'sec-fetch-site': 'same-origin' }],
+    ['a name that was bound to loopback', { host: 'evil.example' }],
+    ['that name with the port', { host: 'evil.example:PORT' }],
+    ['another port', { host: '127.0.0.1:1' }]
+  ])('answers 403 to %s, and runs no handler', async (_, headers) => {
+    let calls = 0
+    const handler: Handler = async () => {
+      calls++
+      return { status: 200 }
+    }
+    await withServer(handler, async (origin) => {
+      expect(await statusOf(origin, headers)).toBe(403)
+      expect(await statusOf(origin, { host: 'LOCALHOST:PORT' })).toBe(200)
+      expect(calls).toBe(1)
+    })
+  })
+
+  it('asks the same of a caller over TLS', async () => {
+    const directory = await temporaryDirectory()
+    const tls = await openTlsIdentity(directory)
+    const server = await serve({ handler: async () => ({ status: 200 }), port: 0, tls })
+    const ask = (headers: Record<string, string>) => rawRequest(server.origin, tls.ca, { path: '/', headers })
+    expect((await ask({})).status).toBe(200)
+    expect((await ask({ host: `localhost:${server.port}` })).status).toBe(200)
+    expect((await ask({ host: 'localhost:1' })).status).toBe(403)
+    expect((await ask({ origin: server.origin })).status).toBe(403)
+    await server.close()
+    await rm(directory, { recursive: true, force: true })
+  })
+
+  it('writes one line for a request, whatever its path holds', async () => {
+    await withServer(
+      async () => ({ status: 204 }),
+      async (origin, lines) => {
+        await fetch(`${origin}/a%0Aforged%20line%0D/${'x'.repeat(1000)}`)
+        expect(lines).toHaveLength(1)
+        expect(lines[0]).toMatch(/^GET \/a\?forged line\?\/x{200,300} 204 \d+ ms$/)
+      }
+    )
+  })
+
   it('listens on 127.0.0.1 and on no other address', async () => {
     await withServer(
       async () => ({ status: 200 }),
@@ -130,7 +191,7 @@ describe('listeners', () => {
     const store = await openStore(join(directory, 'state'))
     const ports = store.collection<number>('ports')
     const tls = await openTlsIdentity(join(directory, 'tls'))
-    const open = () => createListeners({ ports, tls })
+    const open = () => createListeners({ directory, ports, tls })
     const first = open()
     const { origin } = await first.openOn('a', async () => ({ status: 201 }), { plain: true })
     await first.openOn('a', async () => ({ status: 202 }), { plain: true })
@@ -148,6 +209,7 @@ describe('listeners', () => {
     const directory = await temporaryDirectory()
     const store = await openStore(join(directory, 'state'))
     const listeners = createListeners({
+      directory,
       ports: store.collection<number>('ports'),
       tls: await openTlsIdentity(join(directory, 'tls'))
     })
@@ -156,6 +218,64 @@ describe('listeners', () => {
     expect(second.port).not.toBe(first.port)
     await listeners.closeAll()
     await rm(directory, { recursive: true, force: true })
+  })
+})
+
+describe('listeners beside the first one', () => {
+  it('get ports below those that the system hands out, and skip what is taken or kept', async () => {
+    const directory = join(await temporaryDirectory(), 'emulator')
+    const ports = (await openStore(join(directory, 'state'))).collection<number>('ports')
+    const listeners = createListeners({ directory, ports, tls: await openTlsIdentity(join(directory, 'tls')) })
+    const handler: Handler = async () => ({ status: 200 })
+    await listeners.openOn('first', handler, { plain: true })
+    const second = await listeners.openOn('second', handler, { plain: true })
+    expect(second.port).toBeLessThan(32_768)
+    await ports.set('soft-deleted vault', second.port + 1)
+    const blocker = createServer()
+    await new Promise<void>((resolve) => blocker.listen(second.port + 2, '127.0.0.1', resolve))
+    const third = await listeners.openOn('third', handler, { plain: true })
+    expect(third.port).toBeGreaterThan(second.port + 2)
+    expect(third.port).toBeLessThan(32_768)
+    blocker.close()
+    await listeners.closeAll()
+    await rm(join(directory, '..'), { recursive: true, force: true })
+  })
+
+  it('say which port is taken and which command of which directory gives it up', async () => {
+    const directory = join(await temporaryDirectory(), 'emulator')
+    const ports = (await openStore(join(directory, 'state'))).collection<number>('ports')
+    const listeners = createListeners({ directory, ports, tls: await openTlsIdentity(join(directory, 'tls')) })
+    const blocker = createServer()
+    await new Promise<void>((resolve) => blocker.listen(0, '127.0.0.1', resolve))
+    const { port } = blocker.address() as { port: number }
+    await ports.set('key vault kv1', port)
+    await expect(listeners.open('key vault kv1', async () => ({ status: 200 }))).rejects.toMatchObject({
+      code: 'emulator.port-taken',
+      problem: `port ${port} on 127.0.0.1 is not free`,
+      why: expect.stringContaining('key vault kv1'),
+      next: [expect.any(String), `confrouter emulator reset --state-dir ${join(directory, '..')}`]
+    })
+    blocker.close()
+    await rm(join(directory, '..'), { recursive: true, force: true })
+  })
+})
+
+describe('the store', () => {
+  it.each([
+    ['cut short', '{"a":'],
+    ['a list', '[]'],
+    ['empty', '']
+  ])('names a state file that is %s, and what to do', async (_, text) => {
+    const directory = join(await temporaryDirectory(), 'emulator')
+    await openStore(join(directory, 'state'))
+    await writeFile(join(directory, 'state', 'vaults.json'), text)
+    await expect(openStore(join(directory, 'state'))).rejects.toMatchObject({
+      code: 'emulator.state-damaged',
+      fault: 'machine',
+      problem: expect.stringContaining(join(directory, 'state', 'vaults.json')),
+      next: [`confrouter emulator reset --state-dir ${join(directory, '..')}`]
+    })
+    await rm(join(directory, '..'), { recursive: true, force: true })
   })
 })
 

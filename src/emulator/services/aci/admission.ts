@@ -9,6 +9,7 @@ import {
 } from '../../../policy/index.js'
 import type { ContainerSpec } from './group-spec.js'
 import type { PulledImage } from './image-store.js'
+import { denialOfPlatform, type PlatformDenial } from './platform-containers.js'
 
 /** What the guest lets a container have. */
 export interface AdmittedContainer {
@@ -34,12 +35,15 @@ export interface AdmissionRequest {
 }
 
 /**
- * Asks the guest of one container group in its own order: each layer's device, then the container.
- * Nothing of a container exists on disk before it has been admitted.
+ * Asks the guest of one container group in its own order: the platform's own containers, and for each
+ * of the group every layer's device, then the container. Nothing of a container exists on disk before
+ * it has been admitted.
  */
 export function createAdmission(policy: CcePolicy): (request: AdmissionRequest) => AdmittedContainer {
   const enforcer = createEnforcer(policy)
+  const platformDenial = denialOfPlatform(policy, enforcer)
   return ({ spec, image, platformEnv }) => {
+    if (platformDenial) throw new PolicyDenial(platformDenialMessage(platformDenial))
     mountLayers(enforcer, spec, image)
     const offered = environment(spec, image.config, platformEnv)
     const request = containerRequest(spec, image, offered)
@@ -62,10 +66,14 @@ function mountLayers(enforcer: Enforcer, spec: ContainerSpec, image: PulledImage
   for (const [index, { rootHash }] of image.layers.entries()) {
     const decision = enforcer.mountDevice(rootHash)
     if (decision.allowed) continue
-    const target = `/run/mounts/scsi/m${index}`
-    const input = { deviceHash: rootHash, mountPathRegex: '/run/mounts/scsi/m[0-9]+', rule: 'mount_device', target }
-    throw new PolicyDenial(mountDenial(spec.name, index, target, denial(input, decision.errors)))
+    throw new PolicyDenial(mountDenial(spec.name, index, rootHash, decision.errors))
   }
+}
+
+function platformDenialMessage(refused: PlatformDenial): string {
+  return refused.kind === 'mount'
+    ? mountDenial(refused.container, 0, refused.rootHash, refused.errors)
+    : containerDenial(refused.container, denialOf(refused.request, refused.errors))
 }
 
 function containerRequest(
@@ -147,9 +155,11 @@ function denial(input: unknown, errors: readonly string[]): string {
   return JSON.stringify({ decision: 'deny', input, reason: { errors } })
 }
 
-function mountDenial(container: string, lun: number, target: string, decision: string): string {
+function mountDenial(container: string, lun: number, rootHash: string, errors: readonly string[]): string {
+  const target = `/run/mounts/scsi/m${lun}`
+  const input = { deviceHash: rootHash, mountPathRegex: '/run/mounts/scsi/m[0-9]+', rule: 'mount_device', target }
   const mounting = `failed to mount container storage: failed to add LCOW layer: failed to add SCSI layer: mount scsi controller 0 lun ${lun} at ${target}: guest RPC failure: mounting scsi device controller 0 lun ${lun} onto ${target} denied by policy`
-  return failedToStart(container, `failed to create shim task: ${mounting}`, decision)
+  return failedToStart(container, `failed to create shim task: ${mounting}`, denial(input, errors))
 }
 
 function containerDenial(container: string, decision: string): string {

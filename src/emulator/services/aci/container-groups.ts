@@ -47,6 +47,13 @@ export interface ContainerGroups {
   close(): Promise<void>
 }
 
+interface UnderWay {
+  /** Also cuts short what waits or runs before it. */
+  readonly abort: () => void
+  /** Never rejects. */
+  readonly done: Promise<void>
+}
+
 const startKind = 'containerGroup.start'
 const deleteKind = 'containerGroup.delete'
 
@@ -56,7 +63,7 @@ export function createContainerGroups(options: ContainerGroupsOptions): Containe
   const runtimes = new Map<string, GroupRuntime>()
   /** Groups whose next operation is being prepared. */
   const claimed = new Set<string>()
-  const underWay = new Map<string, { readonly abort: AbortController; readonly done: Promise<void> }>()
+  const underWay = new Map<string, UnderWay>()
   const closing = new AbortController()
   let saved: Promise<void> = Promise.resolve()
 
@@ -79,15 +86,27 @@ export function createContainerGroups(options: ContainerGroupsOptions): Containe
     return runtime
   }
 
-  /** One piece of work on a group at a time; a deletion cuts short what was under way. */
+  /** One piece of work on a group at a time, in the order of the calls; a deletion cuts short what is before it. */
   async function exclusively(
     key: string,
     outer: AbortSignal,
     work: (signal: AbortSignal) => Promise<void>
   ): Promise<void> {
     const abort = new AbortController()
-    const done = work(AbortSignal.any([outer, abort.signal, closing.signal]))
-    const entry = { abort, done: done.catch(() => undefined) }
+    const signal = AbortSignal.any([outer, abort.signal, closing.signal])
+    const before = underWay.get(key)
+    const done = (async () => {
+      await before?.done
+      signal.throwIfAborted()
+      await work(signal)
+    })()
+    const entry: UnderWay = {
+      abort: () => {
+        before?.abort()
+        abort.abort()
+      },
+      done: done.catch(() => undefined)
+    }
     underWay.set(key, entry)
     try {
       await done
@@ -104,7 +123,7 @@ export function createContainerGroups(options: ContainerGroupsOptions): Containe
 
   async function preempt(key: string): Promise<void> {
     const running = underWay.get(key)
-    running?.abort.abort()
+    running?.abort()
     await running?.done
   }
 
@@ -220,8 +239,10 @@ export function createContainerGroups(options: ContainerGroupsOptions): Containe
       for (const [key, record] of records.entries()) {
         const orphans = await runtimeOf(key).endOrphans()
         if (orphans > 0) log?.(`ended ${orphans} process(es) that an earlier emulator left of group ${record.name}`)
-        // A group that was on its way up has an operation of its own, which will be resumed.
-        if (record.desired !== 'running' || record.provisioningState !== 'Succeeded') continue
+        // A group with an operation under way is started, or deleted, by that: it will be resumed.
+        if (record.desired !== 'running' || record.provisioningState !== 'Succeeded' || operations.hasPending(key)) {
+          continue
+        }
         void exclusively(key, closing.signal, (signal) => runtimeOf(key).start(signal)).catch((error: unknown) => {
           if (!closing.signal.aborted) log?.(`container group ${record.name} did not start again: ${String(error)}`)
         })

@@ -1,6 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
+import type { Readable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { identifyProcess, isRunning, type ProcessIdentity } from '../../process-identity.js'
 import type { HostCommand } from './command.js'
 import type { ContainerLog } from './container-log.js'
@@ -23,6 +25,9 @@ export interface ContainerProcess {
   stop(graceMs: number): Promise<void>
 }
 
+/** How long what a container wrote last may take to arrive after its end. */
+const drainMs = 1000
+
 /** Starts a container's process in a process group of its own. Rejects when the system cannot execute it. */
 export async function startProcess({ command, env, log, recordFile }: ProcessOptions): Promise<ContainerProcess> {
   const child = spawn(command.file, command.args, {
@@ -34,17 +39,19 @@ export async function startProcess({ command, env, log, recordFile }: ProcessOpt
   const exit = new Promise<number>((resolve) => {
     child.once('exit', (code, signal) => resolve(code ?? 128 + (signal ? (constants.signals[signal] ?? 0) : 0)))
   })
-  await spawned(child)
   const { pid } = child
+  // At once and synchronously: a kill of the emulator in between would leave a process that nobody knows.
+  if (pid !== undefined) record(pid, recordFile)
+  await spawned(child)
   if (pid === undefined) throw new Error('the process has no number')
-  const identity = identifyProcess(pid)
-  // Synchronously: a kill of the emulator in between would leave a process that nobody knows.
-  if (identity) writeFileSync(recordFile, JSON.stringify(identity), { mode: 0o600 })
   const output = log ? Promise.all([copy(child.stdout, log), copy(child.stderr, log)]) : undefined
   const exited = exit.then(async (code) => {
     // The end of a container's first process ends the container: nothing of its group may live on.
     killGroup(pid, 'SIGKILL')
-    await output
+    // A process that left the group may hold the pipes for as long as it likes.
+    await Promise.race([output, sleep(drainMs, undefined, { ref: false })])
+    child.stdout?.destroy()
+    child.stderr?.destroy()
     rmSync(recordFile, { force: true })
     return code
   })
@@ -92,6 +99,17 @@ function readRecord(recordFile: string): ProcessIdentity | undefined {
   }
 }
 
+function record(pid: number, recordFile: string): void {
+  try {
+    const identity = identifyProcess(pid)
+    if (identity) writeFileSync(recordFile, JSON.stringify(identity), { mode: 0o600 })
+  } catch (error) {
+    // One that could not be found again must not run.
+    killGroup(pid, 'SIGKILL')
+    throw error
+  }
+}
+
 function spawned(child: ChildProcess): Promise<void> {
   return new Promise((resolve, reject) => {
     child.once('spawn', resolve)
@@ -99,13 +117,13 @@ function spawned(child: ChildProcess): Promise<void> {
   })
 }
 
-async function copy(output: AsyncIterable<Uint8Array> | null, log: ContainerLog): Promise<void> {
+async function copy(output: Readable | null, log: ContainerLog): Promise<void> {
   if (!output) return
   try {
     await log.copy(output)
   } catch {
     // A log that cannot be written, on a full disk for example, must not end the container; the rest is dropped.
-    for await (const _ of output);
+    output.resume()
   }
 }
 

@@ -1,7 +1,7 @@
 import type { JsonObject } from '../../../base/json.js'
 import type { Fields } from '../../body.js'
 import { ServiceError } from '../../http.js'
-import { readLocation } from '../arm/resource-groups.js'
+import { readLocation } from '../arm/locations.js'
 
 /** What a PUT of a container group asks for, checked as far as one can without starting anything. */
 export interface GroupSpec {
@@ -62,6 +62,10 @@ interface IpAddressSpec {
   readonly dnsNameLabel: string | undefined
 }
 
+/** Of a confidential group as a whole. */
+const maxCpu = 31
+const maxMemoryInGB = 180
+
 /** Throws what Azure answers, and 501 for what Azure accepts and the emulator cannot do. */
 export function readGroupSpec(groupName: string, body: Fields): GroupSpec {
   requireName('container group', groupName)
@@ -74,6 +78,7 @@ export function readGroupSpec(groupName: string, body: Fields): GroupSpec {
   if (containers.length > 60)
     throw invalid('TooManyContainers', `The container group '${groupName}' has more than 60 containers.`)
   requireUnique(groupName, containers)
+  requireFits(groupName, containers)
   checkRegistryCredentials(groupName, properties)
   return {
     location,
@@ -191,12 +196,7 @@ function readResources(groupName: string, container: string, properties: Fields)
   const limits = resources.optionalObject('limits')
   const cpu = requests.number('cpu')
   const memoryInGB = requests.number('memoryInGB')
-  if (cpu <= 0 || memoryInGB <= 0 || cpu > 31 || memoryInGB > 180) {
-    throw invalid(
-      'InvalidResourceRequests',
-      `The resource requests of container '${container}' in container group '${groupName}' are invalid. A confidential container group can have up to 31 CPU and 180 GB memory.`
-    )
-  }
+  if (cpu <= 0 || memoryInGB <= 0) throw invalidRequests(`container '${container}' in `, groupName)
   const cpuLimit = limits?.optionalNumber('cpu')
   const memoryLimit = limits?.optionalNumber('memoryInGB')
   if (cpuLimit !== undefined && cpuLimit > cpu) throw limitTooLarge('Cpu', cpuLimit, cpu, container, groupName)
@@ -291,6 +291,21 @@ function requireUnique(groupName: string, containers: readonly ContainerSpec[]):
       `Duplicate port '${port}' found in container group '${groupName}': the containers of a group share one network.`
     )
   }
+}
+
+/** What the containers ask for counts together: they share one utility VM. */
+function requireFits(groupName: string, containers: readonly ContainerSpec[]): void {
+  const total = (of: (resources: ResourcesSpec) => number) =>
+    containers.reduce((sum, { resources }) => sum + of(resources), 0)
+  const fits = total(({ cpu }) => cpu) <= maxCpu && total(({ memoryInGB }) => memoryInGB) <= maxMemoryInGB
+  if (!fits) throw invalidRequests('', groupName)
+}
+
+function invalidRequests(container: string, group: string): ServiceError {
+  return invalid(
+    'InvalidResourceRequests',
+    `The resource requests of ${container}container group '${group}' are invalid. A confidential container group can have up to ${maxCpu} CPU and ${maxMemoryInGB} GB memory.`
+  )
 }
 
 function requireName(what: string, name: string): void {

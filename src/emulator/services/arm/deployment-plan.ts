@@ -45,6 +45,7 @@ export function readDeployment(request: EmulatorRequest): DeploymentInput {
 
 /** Evaluates the template; what Azure refuses throws `InvalidTemplate`, what only this emulator lacks a 501. */
 export function planDeployment({ template, parameters }: DeploymentInput, context: DeploymentContext): DeploymentPlan {
+  requireTemplateForm(template)
   const { resources, outputs } = evaluated(template, parameters, context)
   const planned = resources.map((resource) => ({ resource, planned: plan(resource, context) }))
   return { resources: inOrder(planned), outputs }
@@ -97,6 +98,25 @@ function parseBody(body: Uint8Array): unknown {
       'InvalidRequestContent',
       'The request content was invalid and could not be deserialized.'
     )
+  }
+}
+
+const templateSchema =
+  /^https?:\/\/schema\.management\.azure\.com\/schemas\/\d{4}-\d{2}-\d{2}\/deploymentTemplate\.json#?$/i
+
+/** The two members that every template must have, and whose texts must be of these forms. */
+function requireTemplateForm(template: JsonObject): void {
+  for (const member of ['$schema', 'contentVersion']) {
+    if (typeof template[member] !== 'string') {
+      throw invalidTemplate(`Required property '${member}' not found in JSON. Path '', line 1, position 1.`)
+    }
+  }
+  const { $schema, contentVersion } = template
+  if (!templateSchema.test(text($schema))) {
+    throw invalidTemplate(`The template schema '${text($schema).slice(0, 200)}' is not supported for a resource group`)
+  }
+  if (!/^\d{1,9}(\.\d{1,9}){1,3}$/.test(text(contentVersion))) {
+    throw invalidTemplate(`The template content version '${text(contentVersion).slice(0, 80)}' is not valid`)
   }
 }
 

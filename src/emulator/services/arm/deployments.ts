@@ -70,6 +70,7 @@ const seeOperations =
 /** Template deployments to a resource group, in mode Incremental. */
 export function deploymentRoutes(options: DeploymentsOptions): Route[] {
   const { deployments, operations } = options
+  const accepting = new Set<string>()
   operations.define(kind, (key, signal) => deploy(key, signal, options))
 
   const one = '/subscriptions/{subscription}/resourcegroups/{group}/providers/Microsoft.Resources/deployments/{name}'
@@ -88,7 +89,7 @@ export function deploymentRoutes(options: DeploymentsOptions): Route[] {
       method: 'PUT',
       pattern: one,
       action: 'Microsoft.Resources/deployments/write',
-      handle: (request) => put(request, options)
+      handle: (request) => put(request, accepting, options)
     },
     {
       method: 'GET',
@@ -156,7 +157,12 @@ function validate(request: ArmRequest, options: DeploymentsOptions): EmulatorRes
   }
 }
 
-async function put(request: ArmRequest, options: DeploymentsOptions): Promise<EmulatorResponse> {
+async function put(
+  request: ArmRequest,
+  /** Deployments that are accepted and not yet recorded. */
+  accepting: Set<string>,
+  options: DeploymentsOptions
+): Promise<EmulatorResponse> {
   const { deployments, operations } = options
   const name = param(request, 'name')
   if (!/^[-\w._()]{1,64}$/.test(name)) {
@@ -164,22 +170,31 @@ async function put(request: ArmRequest, options: DeploymentsOptions): Promise<Em
   }
   const key = keyOf(param(request, 'group'), name)
   const known = deployments.get(key)
-  if (known?.state === 'Accepted' || known?.state === 'Running') {
-    throw new ServiceError(
-      409,
-      'DeploymentActive',
-      `Unable to edit or replace deployment '${known.name}': previous deployment from '${known.startedAt}' is still active. Please see https://aka.ms/arm-deploy for usage details.`
-    )
+  if (known?.state === 'Accepted' || known?.state === 'Running' || accepting.has(key)) {
+    throw deploymentActive(known?.name ?? name, known?.startedAt ?? options.clock().toISOString())
   }
   const input = readDeployment(request)
   const record = { ...newRecord(request, input, planFor(param(request, 'group'), input, options), options), input }
-  const operation = await operations.start(kind, key, () => deployments.set(key, record))
-  const url = `${request.origin}${deploymentId(record, options)}/operationStatuses/${operation.id}?api-version=${request.apiVersion}`
-  return {
-    status: known ? 200 : 201,
-    headers: { 'azure-asyncoperation': url, 'retry-after': '1' },
-    body: describe(record, options)
+  accepting.add(key)
+  try {
+    const operation = await operations.start(kind, key, () => deployments.set(key, record))
+    const url = `${request.origin}${deploymentId(record, options)}/operationStatuses/${operation.id}?api-version=${request.apiVersion}`
+    return {
+      status: known ? 200 : 201,
+      headers: { 'azure-asyncoperation': url, 'retry-after': '1' },
+      body: describe(record, options)
+    }
+  } finally {
+    accepting.delete(key)
   }
+}
+
+function deploymentActive(name: string, since: string): ServiceError {
+  return new ServiceError(
+    409,
+    'DeploymentActive',
+    `Unable to edit or replace deployment '${name}': previous deployment from '${since}' is still active. Please see https://aka.ms/arm-deploy for usage details.`
+  )
 }
 
 /** Writes the resources one after the other. A deployment that a kill cut short is begun anew: each PUT is repeatable. */

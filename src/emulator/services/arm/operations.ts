@@ -40,6 +40,8 @@ export interface Operations {
    */
   start(kind: string, target: string, prepare?: () => Promise<void>): Promise<Operation>
   get(id: string): Operation | undefined
+  /** Whether an operation on this target has not ended, be it running or waiting for `resume`. */
+  hasPending(target: string): boolean
   /** The operation once it has ended; rejects when the emulator stops first. */
   ended(id: string): Promise<Operation>
   /** Begins again what a stopped emulator left undone. */
@@ -100,6 +102,7 @@ export function createOperations(options: {
       return operation
     },
     get: (id) => records.get(id.toLowerCase()),
+    hasPending: (target) => records.values().some((each) => each.target === target && each.status === 'InProgress'),
     ended: async (id) => {
       await running.get(id)
       const operation = records.get(id)

@@ -1,6 +1,7 @@
 import { Fields } from '../../body.js'
 import { jsonBody, ServiceError } from '../../http.js'
 import type { Collection } from '../../store.js'
+import { readLocation } from './locations.js'
 import type { Operations } from './operations.js'
 import { resourceGroupId, resourceGroupOf } from './resource-id.js'
 import { type ArmRequest, param, type Route } from './route.js'
@@ -162,23 +163,6 @@ function readGroup(request: ArmRequest, existing: ResourceGroup | undefined): Re
     )
   }
   return { name, location, tags: body.texts('tags'), state: 'Succeeded' }
-}
-
-/** `West Europe` and `westeurope` are one location. */
-export function readLocation(body: Fields): string {
-  const location = body.optionalString('location')
-  if (!location) {
-    throw new ServiceError(400, 'LocationRequired', 'The location property is required for this definition.')
-  }
-  const normal = location.toLowerCase().replace(/ /g, '')
-  if (!/^[a-z0-9]{3,40}$/.test(normal)) {
-    throw new ServiceError(
-      400,
-      'LocationNotAvailableForResourceType',
-      `The provided location '${location.slice(0, 60)}' is not available for resource type.`
-    )
-  }
-  return normal
 }
 
 function beingDeleted(name: string): ServiceError {

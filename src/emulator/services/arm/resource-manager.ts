@@ -1,5 +1,6 @@
 import type { Access, Principal } from '../../access.js'
 import { type EmulatorRequest, type EmulatorResponse, type Handler, notImplemented, ServiceError } from '../../http.js'
+import { requireKnownApiVersion } from './api-versions.js'
 import type { ResourceGroups } from './resource-groups.js'
 import type { ResourceProviders } from './resource-providers.js'
 import { type ArmRequest, matchRoute, type Route, type RouteMatch } from './route.js'
@@ -31,6 +32,7 @@ export function createResourceManager(options: ResourceManagerOptions): Resource
     const match = matchRoute(options.routes(), request.method, request.path)
     if (!match) throw notImplemented(request)
     const apiVersion = requireApiVersion(request.query)
+    requireKnownApiVersion(request.path, apiVersion)
     requireSubscription(request.path, options.subscriptionId)
     const { route, params } = match
     requireAllowed(options.access, principal, match, request.path)

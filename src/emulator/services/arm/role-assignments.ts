@@ -140,8 +140,12 @@ function readAssignment(
   if (properties.has('condition')) {
     throw new ServiceError(501, 'NotImplemented', 'not implemented: role assignments with conditions')
   }
-  const role = findRole(properties.string('roleDefinitionId'))
-  if (!role) throw roleNotFound(properties.string('roleDefinitionId'))
+  const roleId = properties.string('roleDefinitionId')
+  if (!isRoleDefinitionId(roleId, options.subscriptionId)) {
+    throw new ServiceError(400, 'BadRequestFormat', 'The request was incorrectly formatted.')
+  }
+  const role = findRole(roleId)
+  if (!role) throw roleNotFound(roleId)
   const principalId = properties.string('principalId').toLowerCase()
   if (!guid.test(principalId)) {
     throw new ServiceError(400, 'InvalidPrincipalId', `A valid principal ID must be provided for role assignment.`)
@@ -175,6 +179,14 @@ function readAssignment(
     principalType,
     description: properties.optionalString('description') ?? null
   }
+}
+
+/** The whole id, of this subscription or of none; the GUID alone is refused. */
+function isRoleDefinitionId(id: string, subscriptionId: string): boolean {
+  const [, subscription, name] =
+    /^(?:\/subscriptions\/([^/]+))?\/providers\/Microsoft\.Authorization\/roleDefinitions\/([^/]+)$/i.exec(id) ?? []
+  if (name === undefined || !guid.test(name)) return false
+  return subscription === undefined || subscription.toLowerCase() === subscriptionId
 }
 
 function requireMayAssign(

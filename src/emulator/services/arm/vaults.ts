@@ -2,7 +2,8 @@ import { Fields } from '../../body.js'
 import { type EmulatorResponse, jsonBody, ServiceError } from '../../http.js'
 import type { Collection } from '../../store.js'
 import { badRequest, resourceNotFound } from './errors.js'
-import { readLocation, type ResourceType } from './resource-groups.js'
+import { readLocation } from './locations.js'
+import type { ResourceType } from './resource-groups.js'
 import { resourceGroupId, resourceKey } from './resource-id.js'
 import { type ArmRequest, param, type Route } from './route.js'
 
@@ -234,6 +235,8 @@ function readVault(
   if (properties.string('tenantId').toLowerCase() !== tenantId) {
     throw badRequest(`The tenant '${properties.string('tenantId')}' is not the tenant of this subscription.`)
   }
+  const family = properties.object('sku').string('family')
+  if (family !== 'A') throw badRequest(`The SKU family '${family.slice(0, 40)}' is not supported. It must be 'A'.`)
   const sku = properties.object('sku').string('name').toLowerCase()
   if (sku !== 'standard' && sku !== 'premium') throw badRequest(`The SKU '${sku}' is not supported.`)
   if (properties.optionalBoolean('enableSoftDelete') === false) {

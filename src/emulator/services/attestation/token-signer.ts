@@ -19,15 +19,22 @@ interface SignerRecord {
   readonly certificate: string
 }
 
+const collectionName = 'attestation-signers'
+
 /** Opens the provider's key, or makes one. */
 export async function openTokenSigner(store: Store, name: string, now: Date): Promise<TokenSigner> {
-  const collection = store.collection<SignerRecord>('attestation-signers')
+  const collection = store.collection<SignerRecord>(collectionName)
   let record = collection.get(name)
   if (record === undefined) {
     record = await makeSigner(name, now)
     await collection.set(name, record)
   }
   return fromRecord(record)
+}
+
+/** Destroys the key of a provider that has been deleted: one of the same name later is another authority. */
+export async function removeTokenSigner(store: Store, name: string): Promise<void> {
+  await store.collection<SignerRecord>(collectionName).delete(name)
 }
 
 async function makeSigner(name: string, now: Date): Promise<SignerRecord> {

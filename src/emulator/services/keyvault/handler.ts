@@ -84,12 +84,34 @@ async function authenticate(request: EmulatorRequest, context: Context): Promise
   })
 }
 
-const apiVersionPattern = /^(7\.[0-6](-preview(\.\d)?)?|20\d\d-\d\d-\d\d(-preview)?)$/
+/** Azure REST API specifications, "data-plane/Microsoft.KeyVault" and "data-plane/KeyVault". */
+const apiVersions = [
+  '2016-10-01',
+  '7.0',
+  '7.1',
+  '7.2',
+  '7.3-preview',
+  '7.3',
+  '7.4-preview.1',
+  '7.4',
+  '7.5-preview.1',
+  '7.5',
+  '7.6-preview.1',
+  '7.6-preview.2',
+  '7.6',
+  '2025-06-01-preview',
+  '2025-07-01'
+]
 
 function requireApiVersion(request: EmulatorRequest): string {
   const version = request.query.get('api-version')
   if (version === null) throw keyVaultError.badParameter('api-version must be specified')
-  if (!apiVersionPattern.test(version)) throw keyVaultError.badParameter(`Unexpected api-version: ${version}.`)
+  if (!apiVersions.includes(version)) {
+    const supported = apiVersions.join(', ')
+    throw keyVaultError.badParameter(
+      `Unexpected api-version: ${version.slice(0, 40)}. The supported versions are ${supported}.`
+    )
+  }
   return version
 }
 
@@ -280,7 +302,7 @@ function deletionState(context: Context, record: KeyRecord): 'live' | 'deleting'
 
 /** Release came with 7.3-preview. */
 function supportsRelease(apiVersion: string): boolean {
-  return !/^7\.[0-2]/.test(apiVersion)
+  return apiVersions.indexOf(apiVersion) >= apiVersions.indexOf('7.3-preview')
 }
 
 function ok(body: unknown): EmulatorResponse {

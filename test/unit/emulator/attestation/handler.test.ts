@@ -3,7 +3,9 @@ import { createHash, X509Certificate } from 'node:crypto'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from '@jest/globals'
 import { compactVerify, decodeProtectedHeader } from 'jose'
-import { parseSha256Hex } from '../../../../src/base/digest.js'
+import { parseSha256Hex, sha256Hex } from '../../../../src/base/digest.js'
+import { authorityExtensions, certificatePem, issueCertificate } from '../../../../src/emulator/hardware/certificate.js'
+import { makeRsaKeyPair } from '../../../../src/emulator/hardware/key-pair.js'
 import { createHardware, type SimulatedHardware } from '../../../../src/emulator/hardware/simulated-hardware.js'
 import type { Handler } from '../../../../src/emulator/http.js'
 import { attestationHandler } from '../../../../src/emulator/services/attestation/handler.js'
@@ -167,6 +169,28 @@ describe('the attestation provider refuses', () => {
     expect(await failure({ certificatesPem: `${vcek}${ask}` })).toMatch(/2 certificates instead of/)
   })
 
+  it.each([
+    ['rsa-sha384', /the ARK certificate is not signed/],
+    // With the right algorithm the same root passes, and what it did not sign is what fails.
+    ['rsa-pss-sha384', /the ASK certificate is not signed/]
+  ] as const)('a trusted root that is signed with %s, by its algorithm', async (algorithm, message) => {
+    const { publicKey, privateKey } = await makeRsaKeyPair(2048)
+    const subject = [['CN', 'ARK-Milan']] as const
+    const validity = { notBefore: new Date(Date.now() - 86_400_000), notAfter: new Date(Date.now() + 86_400_000) }
+    const extensions = authorityExtensions(publicKey)
+    const ark = issueCertificate(
+      { subject, issuer: subject, ...validity, publicKey, extensions },
+      privateKey,
+      algorithm
+    )
+    const roots = { ...hardware.trust, arkSha256: [sha256Hex(ark)] }
+    const maa = await attestationHandler({ store, name: 'otherroot', issuer, roots, clock })
+    const [vcek, ask] = hardware.certificatesPem.split(/(?<=-----END CERTIFICATE-----\n)/)
+    const certificatesPem = `${vcek}${ask}${certificatePem(ark)}`
+    const error = await refusal(maa, path, { body: attestBody({ ...evidenceOf(hardware), certificatesPem }) })
+    expect(error.message).toMatch(message)
+  })
+
   it('certificates after their end', async () => {
     const late = (): Date => new Date(Date.now() + 30 * 365 * 86_400_000)
     const maa = await attestationHandler({ store, name: 'late', issuer, roots: hardware.trust, clock: late })
@@ -218,6 +242,12 @@ describe('the attestation provider refuses', () => {
     ['a report that hides its chip', (bytes: Uint8Array) => withByte(bytes, 72, 2), /hides its chip/],
     ['a report of another processor', (bytes: Uint8Array) => withByte(bytes, 392, 0x1a), /family 1ah/],
     ['a report with another algorithm', (bytes: Uint8Array) => withByte(bytes, 52, 2), /ECDSA P-384/],
+    [
+      'a report without the policy bit that is always one',
+      (bytes: Uint8Array) => withByte(bytes, 10, (bytes[10] ?? 0) & ~2),
+      /lacks the bit/
+    ],
+    ['a report of another product than the VCEK', (bytes: Uint8Array) => withByte(bytes, 393, 0x11), /another product/],
     ['a report with bytes after s', (bytes: Uint8Array) => withByte(bytes, 900, 1), /bytes after its signature/]
   ])('%s', async (_case, change, message) => {
     expect(await failure({ report: change(evidenceOf(hardware).report) })).toMatch(message)

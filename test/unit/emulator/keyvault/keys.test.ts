@@ -76,7 +76,10 @@ describe('the key vault asks who calls', () => {
 
   it('and for an api-version', async () => {
     expect((await refusal(keyVault, '/keys/k1', asOfficer)).code).toBe('BadParameter')
-    expect((await refusal(keyVault, '/keys/k1?api-version=9', asOfficer)).code).toBe('BadParameter')
+    for (const version of ['9', '7.7', '7.6-preview', '2025-07-02', '2099-01-01']) {
+      const error = await refusal(keyVault, `/keys/k1?api-version=${version}`, asOfficer)
+      expect([error.code, error.message]).toEqual(['BadParameter', expect.stringContaining('2025-07-01')])
+    }
   })
 
   it('and names an operation that it lacks', async () => {

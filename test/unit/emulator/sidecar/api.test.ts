@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { request as httpRequest } from 'node:http'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import type { EmulatorRequest, EmulatorResponse } from '../../../../src/emulator/http.js'
@@ -65,6 +66,38 @@ async function replay(exchange: Exchange, origin = sidecar.origin): Promise<Side
   if (exchange.method === 'GET') return ask(origin, exchange.path)
   return ask(origin, exchange.path, body)
 }
+
+describe('a web page in a browser of this machine', () => {
+  const post = (headers: Record<string, string>) =>
+    new Promise<{ status: number; text: string }>((resolve, reject) => {
+      const outgoing = httpRequest(`${sidecar.origin}/key/release`, { method: 'POST', headers }, (response) => {
+        let text = ''
+        response.setEncoding('utf8').on('data', (part: string) => (text += part))
+        response.once('end', () => resolve({ status: response.statusCode ?? 0, text }))
+      })
+      outgoing.once('error', reject)
+      outgoing.end(JSON.stringify({ maa_endpoint: azureHost, akv_endpoint: azureHost, kid: 'k1' }))
+    })
+
+  it.each([
+    ['by its origin', { origin: 'https://evil.example' }],
+    ['by the mark of its browser', { 'sec-fetch-site': 'same-origin' }],
+    ['by the name that it bound to loopback', { host: 'evil.example' }],
+    ['by such a name with the right port', { host: 'evil.example:PORT' }]
+  ])('gets 403 and causes nothing: known %s', async (_, headers) => {
+    const { port } = new URL(sidecar.origin)
+    const sent = Object.entries(headers).map(([name, value]) => [name, value.replace('PORT', port)])
+    const answer = await post(Object.fromEntries(sent) as Record<string, string>)
+    expect(answer.status).toBe(403)
+    expect(answer.text).not.toContain('key"')
+    expect(asked).toEqual([])
+  })
+
+  it('is told apart from a program, which may also say localhost', async () => {
+    expect((await post({})).text).not.toContain('no web pages')
+    expect((await post({ host: `localhost:${new URL(sidecar.origin).port}` })).text).not.toContain('no web pages')
+  })
+})
 
 describe('the sidecar answers as the real one', () => {
   it.each([

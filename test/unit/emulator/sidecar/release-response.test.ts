@@ -1,6 +1,14 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { beforeAll, describe, expect, it } from '@jest/globals'
 import { CompactSign, decodeJwt, decodeProtectedHeader, type CompactJWSHeaderParameters } from 'jose'
+import {
+  authorityExtensions,
+  certificatePem,
+  endEntityExtensions,
+  issueCertificate,
+  subjectAlternativeName
+} from '../../../../src/emulator/hardware/certificate.js'
+import { makeEcKeyPair, makeRsaKeyPair } from '../../../../src/emulator/hardware/key-pair.js'
 import { openReleaseSigner, releaseRootPem } from '../../../../src/emulator/services/keyvault/release-signer.js'
 import { wrapKey } from '../../../../src/emulator/services/keyvault/key-wrap.js'
 import { openReleaseResponse, type ReleaseTrust } from '../../../../src/emulator/sidecar/release-response.js'
@@ -35,6 +43,39 @@ async function responseOf(payload: object, at = store, vaultUri = vault.vaultUri
 
 const open = (jws: string, change: Partial<ReleaseTrust> = {}): Loose =>
   openReleaseResponse(jws, wrapping.privateKey, { ...trust, ...change })
+
+let ownRoot: Uint8Array
+
+function ownTrust(): Partial<ReleaseTrust> {
+  return { roots: certificatePem(ownRoot) }
+}
+
+/** A good response under a chain made here; days until the root ends, and what the leaf is for. */
+async function ownChain({ rootEnds = 1, usages = ['1.3.6.1.5.5.7.3.1'] }): Promise<string> {
+  const day = 86_400_000
+  const [root, leaf] = await Promise.all([makeEcKeyPair('P-256'), makeRsaKeyPair(2048)])
+  const validity = (days: number) => ({
+    notBefore: new Date(Date.now() - 9 * day),
+    notAfter: new Date(Date.now() + days * day)
+  })
+  const issuer = [['CN', 'root']] as const
+  const { publicKey } = root
+  ownRoot = issueCertificate(
+    { subject: issuer, issuer, ...validity(rootEnds), publicKey, extensions: authorityExtensions(publicKey) },
+    root.privateKey,
+    'ecdsa-sha256'
+  )
+  const extensions = [...endEntityExtensions(publicKey, usages), subjectAlternativeName(['127.0.0.1'])]
+  const certificate = issueCertificate(
+    { subject: [['CN', 'leaf']], issuer, ...validity(1), publicKey: leaf.publicKey, extensions },
+    root.privateKey,
+    'ecdsa-sha256'
+  )
+  const x5c = [certificate, ownRoot].map((der) => Buffer.from(der).toString('base64'))
+  return new CompactSign(Buffer.from(JSON.stringify(payloadOf())))
+    .setProtectedHeader({ alg: 'RS256', x5c })
+    .sign(leaf.privateKey)
+}
 
 describe('a release response', () => {
   it('opens to the key that was wrapped', () => {
@@ -77,6 +118,14 @@ describe('a release response is refused', () => {
     const elsewhere = await responseOf(payloadOf(), store, 'https://kv2.vault.azure.net/')
     expect(() => open(elsewhere)).toThrow(/not valid for 127\.0\.0\.1/)
     expect(open(elsewhere, { host: 'kv2.vault.azure.net' }).kty).toBe('RSA')
+  })
+
+  it('under a leaf that is not for servers, and under a root that has ended', async () => {
+    expect(open(await ownChain({}), ownTrust()).kty).toBe('RSA')
+    expect(open.bind(undefined, await ownChain({ usages: [] }), ownTrust())).toThrow(/incompatible key usage/)
+    const clients = ['1.3.6.1.5.5.7.3.2']
+    expect(open.bind(undefined, await ownChain({ usages: clients }), ownTrust())).toThrow(/incompatible key usage/)
+    expect(open.bind(undefined, await ownChain({ rootEnds: -1 }), ownTrust())).toThrow(/expired/)
   })
 
   it('after the end of its certificates', () => {
