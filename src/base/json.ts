@@ -11,7 +11,8 @@ export function isJsonObject(value: unknown): value is JsonObject {
 
 /**
  * JSON with keys sorted by UTF-16 code unit and no white space. Two values that are equal as JSON
- * have one canonical text. Members that are `undefined` are left out, as `JSON.stringify` does.
+ * have one canonical text. Members that are `undefined` are left out, as `JSON.stringify` does. Throws a
+ * `TypeError` for what has no JSON text: numbers that are not finite, `undefined` itself, functions, symbols, bigints.
  */
 export function canonicalJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map((item) => canonicalJson(item ?? null)).join(',')}]`
@@ -21,5 +22,8 @@ export function canonicalJson(value: unknown): string {
       .sort(([a], [b]) => (a < b ? -1 : 1))
     return `{${members.map(([key, member]) => `${JSON.stringify(key)}:${canonicalJson(member)}`).join(',')}}`
   }
-  return JSON.stringify(value)
+  if (typeof value === 'number' && !Number.isFinite(value)) throw new TypeError(`${value} has no canonical JSON`)
+  const text: unknown = JSON.stringify(value)
+  if (typeof text !== 'string') throw new TypeError(`a value of type ${typeof value} has no canonical JSON`)
+  return text
 }

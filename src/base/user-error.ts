@@ -23,6 +23,8 @@ export interface UserErrorDetails {
   /** The service's request id, for a support ticket. */
   readonly requestId?: string | undefined
   readonly cause?: unknown
+  /** Members for the JSON document beside `error`, such as the checks that were made. */
+  readonly report?: Readonly<Record<string, unknown>> | undefined
 }
 
 /**
@@ -34,6 +36,7 @@ export class UserError extends Error {
   readonly why: string | undefined
   readonly next: readonly string[]
   readonly requestId: string | undefined
+  readonly report: Readonly<Record<string, unknown>>
 
   constructor(
     readonly fault: Fault,
@@ -45,6 +48,7 @@ export class UserError extends Error {
     this.why = details.why
     this.next = details.next ?? []
     this.requestId = details.requestId
+    this.report = details.report ?? {}
   }
 
   get exitCode(): number {

@@ -64,6 +64,7 @@ function memberExtent(members: ReadonlyMap<string, ArchiveMember>, name: string,
   const member = named?.kind === 'link' ? members.get(named.target) : named
   if (member === undefined) throw malformed(path, `has no member ${quote(name)}`)
   if (member.kind === 'ambiguous') throw malformed(path, `has two members named ${quote(name)}`)
+  if (member.kind === 'unusual') throw malformed(path, `stores ${quote(name)} in a way that readers disagree on`)
   if (member.kind === 'link') throw malformed(path, `has a link ${quote(name)} that leads to another link`)
   return member
 }

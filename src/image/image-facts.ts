@@ -2,6 +2,7 @@ import type { OciDigest, Sha256Hex } from '../base/digest.js'
 import { LayerError, layerRootHash } from '../layers/index.js'
 import type { ImageConfig, ImageContent, ImageLayer } from './image.js'
 import { ImageError } from './image-error.js'
+import { maxLayerBytes } from './layer-stream.js'
 import { quote } from './manifest.js'
 import { addToRootHashCache, readRootHashCache, type LayerFacts } from './root-hash-cache.js'
 
@@ -22,6 +23,9 @@ export interface ImageFacts {
   /** Sentences for people, none of which makes the hashes wrong. */
   readonly warnings: readonly string[]
 }
+
+/** A file system holds the files of its layer, which a sparse one has without their bytes, and its own tables. */
+const maxFileSystemBytes = maxLayerBytes + 1024 ** 3
 
 /** Computes the root hash of every layer, each distinct layer once, and checks all digests on the way. */
 export async function imageFacts(image: ImageContent, options: ImageFactsOptions = {}): Promise<ImageFacts> {
@@ -49,23 +53,16 @@ export async function imageFacts(image: ImageContent, options: ImageFactsOptions
 
 async function computeFacts(layer: ImageLayer, label: string, signal: AbortSignal | undefined): Promise<LayerFacts> {
   try {
-    const { rootHash, diffId, implicitParents } = await layerRootHash(abortable(layer.open(), signal))
+    const { rootHash, diffId, implicitParents } = await layerRootHash(layer.open(), {
+      maxImageBytes: maxFileSystemBytes,
+      signal
+    })
     // The hash is of these very bytes only if they were all read, and then the stream has checked them.
     if (diffId !== layer.diffId) throw new ImageError('image.digest-mismatch', `${label} was not read to its end`)
     return { rootHash, implicitParents }
   } catch (error) {
     if (!(error instanceof LayerError)) throw error
     throw new ImageError('image.layer', `${label} cannot become a file system: ${error.message}`, { cause: error })
-  }
-}
-
-async function* abortable(
-  stream: AsyncIterable<Uint8Array>,
-  signal: AbortSignal | undefined
-): AsyncGenerator<Uint8Array, void, undefined> {
-  for await (const chunk of stream) {
-    signal?.throwIfAborted()
-    yield chunk
   }
 }
 

@@ -5,7 +5,7 @@ import { ImageError } from './image-error.js'
 import { limited, tooLarge, verifiedStream } from './verified-stream.js'
 
 /** Confidential container groups take images of up to 15 GB; a layer beyond that is a decompression bomb. */
-const maxLayerBytes = 16 * 1024 ** 3
+export const maxLayerBytes = 16 * 1024 ** 3
 
 interface LayerIdentity {
   /** Of the blob. */

@@ -1,35 +1,53 @@
-import { open, rm, stat } from 'node:fs/promises'
+import { randomUUID } from 'node:crypto'
+import { link, open, readFile, rename, rm, stat, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { errorCode, fileError } from './file-content.js'
 import { ImageError } from './image-error.js'
 
-/** The work under the lock takes milliseconds for a router and a few seconds for a very large layer. */
-const staleMs = 60_000
-const defaultPatienceMs = 90_000
+interface LockTimes {
+  /** How long to wait for another build. */
+  readonly patienceMs: number
+  /** The age at which a lock is taken for left behind, a multiple of the time after which it is renewed. */
+  readonly staleMs: number
+  readonly renewMs: number
+}
+
+const defaultTimes: LockTimes = { patienceMs: 90_000, staleMs: 60_000, renewMs: 10_000 }
 const pollMs = 20
 
+interface Lock {
+  readonly file: FileHandle
+  /** What is in the file: tells our lock from that of whoever took it over. */
+  readonly token: string
+}
+
 /**
- * Runs `work` while no other process or call works on this layout. A lock older than a minute was left
- * by a process that died, and is taken over.
+ * Runs `work` while no other process or call works on this layout. The lock is renewed while the work
+ * goes on; one that was not renewed for a minute was left by a process that died, and is taken over.
  */
 export async function withLayoutLock<Result>(
   layoutDir: string,
   work: () => Promise<Result>,
-  patienceMs = defaultPatienceMs
+  times: Partial<LockTimes> = {}
 ): Promise<Result> {
   const path = join(layoutDir, '.confrouter.lock')
-  await acquire(path, patienceMs)
+  const { patienceMs, staleMs, renewMs } = { ...defaultTimes, ...times }
+  const lock = await acquire(path, patienceMs, staleMs)
+  const renewal = setInterval(renew, renewMs, lock.file)
   try {
     return await work()
   } finally {
-    await rm(path, { force: true })
+    clearInterval(renewal)
+    await release(path, lock)
   }
 }
 
-async function acquire(path: string, patienceMs: number): Promise<void> {
+async function acquire(path: string, patienceMs: number, staleMs: number): Promise<Lock> {
+  const token = randomUUID()
   for (let waitedMs = 0; ; waitedMs += pollMs) {
-    if (await tryCreate(path)) return
-    if (await isStale(path)) await rm(path, { force: true })
+    const file = await tryCreate(path, token)
+    if (file !== undefined) return { file, token }
+    await removeStale(path, staleMs, token)
     if (waitedMs >= patienceMs) {
       throw new ImageError(
         'image.layout-locked',
@@ -43,22 +61,52 @@ async function acquire(path: string, patienceMs: number): Promise<void> {
   }
 }
 
-async function tryCreate(path: string): Promise<boolean> {
+async function tryCreate(path: string, token: string): Promise<FileHandle | undefined> {
+  let file: FileHandle | undefined
   try {
     // `wx` creates the file or fails: the file system decides between two that come at once.
-    await (await open(path, 'wx')).close()
-    return true
+    file = await open(path, 'wx')
+    await file.writeFile(token)
+    return file
   } catch (cause) {
-    if (errorCode(cause) === 'EEXIST') return false
+    if (errorCode(cause) === 'EEXIST') return undefined
+    await file?.close()
+    if (file !== undefined) await rm(path, { force: true })
     throw fileError('lock', path, cause)
   }
 }
 
-async function isStale(path: string): Promise<boolean> {
+/**
+ * Moves a lock that nobody renews out of the way. Of two that try at once, one can have moved away the
+ * fresh lock of the other, and then puts it back.
+ */
+async function removeStale(path: string, staleMs: number, token: string): Promise<void> {
+  const aside = `${path}.${token}`
   try {
-    return Date.now() - (await stat(path)).mtimeMs > staleMs
+    if (!(await isStale(path, staleMs))) return
+    await rename(path, aside)
+    if (!(await isStale(aside, staleMs))) await link(aside, path)
   } catch {
-    // Released in the meantime; the next attempt to create it tells.
-    return false
+    // Released or taken in the meantime; the next attempt to create it tells.
+  } finally {
+    await rm(aside, { force: true })
   }
+}
+
+async function isStale(path: string, staleMs: number): Promise<boolean> {
+  return Date.now() - (await stat(path)).mtimeMs > staleMs
+}
+
+/** Through the open file, so that it never renews the lock of another. */
+function renew(file: FileHandle): void {
+  const now = new Date()
+  // A lock that cannot be renewed is lost at worst, which the file system tells when the index is written.
+  file.utimes(now, now).catch(() => undefined)
+}
+
+/** Leaves alone a lock that was taken over, as when this machine slept for longer than a lock lives. */
+async function release(path: string, { file, token }: Lock): Promise<void> {
+  await file.close()
+  const present = await readFile(path, 'utf8').catch(() => undefined)
+  if (present === token) await rm(path, { force: true })
 }

@@ -3,9 +3,16 @@ import type { OciDigest } from '../base/digest.js'
 import type { ContentSource } from './content-source.js'
 import { readExtent } from './file-content.js'
 import type { Image } from './image.js'
-import { ImageError } from './image-error.js'
 import { parseLayoutIndex } from './layout-index.js'
-import { malformed, maxDocumentBytes, optionalText, parseJsonObject, type Descriptor } from './manifest.js'
+import {
+  malformed,
+  maxDocumentBytes,
+  optionalText,
+  parseJsonObject,
+  quote,
+  unsupported,
+  type Descriptor
+} from './manifest.js'
 import { openIndexedImage } from './open-image.js'
 import { collect, verifiedStream } from './verified-stream.js'
 
@@ -31,14 +38,14 @@ async function readLayoutIndex(layoutDir: string): Promise<readonly Descriptor[]
 /** Throws unless the folder is an OCI layout of version 1. */
 export async function checkLayout(layoutDir: string): Promise<void> {
   const path = join(layoutDir, 'oci-layout')
-  const version = checkLayoutMarker(await readSmallFile(path), path)
-  if (version !== '1.0.0') throw new ImageError('image.unsupported', `${path} has the layout version ${version}`)
+  checkLayoutMarker(await readSmallFile(path), path)
 }
 
-export function checkLayoutMarker(bytes: Uint8Array, label: string): string {
+/** Throws unless the bytes of an `oci-layout` name version 1. */
+export function checkLayoutMarker(bytes: Uint8Array, label: string): void {
   const version = optionalText(parseJsonObject(bytes, label), 'imageLayoutVersion', label)
   if (version === undefined) throw malformed(label, 'names no layout version')
-  return version
+  if (version !== '1.0.0') throw unsupported(label, `has the layout version ${quote(version)}`)
 }
 
 export function blobPath(layoutDir: string, digest: OciDigest): string {

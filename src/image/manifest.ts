@@ -2,6 +2,7 @@ import { parseOciDigest, type OciDigest } from '../base/digest.js'
 import { utf8 } from '../base/encoding.js'
 import { isJsonObject, type JsonObject } from '../base/json.js'
 import { ImageError } from './image-error.js'
+import { repeatedMember } from './repeated-member.js'
 
 /** Documents of an image: OCI image-spec manifest.md, image-index.md and Docker's manifest v2, schema 2. */
 
@@ -87,12 +88,22 @@ export function parseJsonObject(bytes: Uint8Array, label: string): JsonObject {
   return value
 }
 
+/**
+ * Refuses members of one name, and of names that differ only in case: engines written in Go take the last
+ * of these, and would see another image in the same bytes.
+ */
 export function parseJson(bytes: Uint8Array, label: string): unknown {
+  let text: string
+  let value: unknown
   try {
-    return JSON.parse(utf8.decode(bytes))
+    text = utf8.decode(bytes)
+    value = JSON.parse(text)
   } catch (cause) {
     throw malformed(label, 'is not JSON', cause)
   }
+  const repeated = repeatedMember(text)
+  if (repeated !== undefined) throw malformed(label, `has the member ${quote(repeated)} twice in one object`)
+  return value
 }
 
 export function malformed(label: string, problem: string, cause?: unknown): ImageError {

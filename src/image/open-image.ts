@@ -11,6 +11,9 @@ import { collect, tooLarge, verifiedStream } from './verified-stream.js'
 
 /** An index may point to an index (containerd and BuildKit write that); nobody needs a third level. */
 const maxIndexDepth = 3
+/** What a search by digest may read: layouts of build caches hold hundreds of indexes, of some kilobytes. */
+const maxSearchedIndexes = 1000
+const maxSearchedBytes = 64 * 1024 * 1024
 
 /**
  * Opens the image that a reference means among the entries of a layout's index. A digest in the
@@ -26,7 +29,7 @@ export async function openIndexedImage(
   const root =
     digest === undefined
       ? selectByName(entries, reference, label)
-      : await findByDigest(source, entries, digest, maxIndexDepth)
+      : await findByDigest(source, entries, digest, maxIndexDepth, { visited: new Set(), bytes: 0 })
   if (root === undefined) throw notInLayout(entries, reference, label)
   return openImage(source, reference, root)
 }
@@ -57,19 +60,33 @@ async function readVerified(
   return collect(verifiedStream(content, { digest, size, label }), limit, label)
 }
 
+interface Search {
+  /** Indexes that were read: an index that many others name is read once. */
+  readonly visited: Set<OciDigest>
+  bytes: number
+}
+
 async function findByDigest(
   source: ContentSource,
   entries: readonly Descriptor[],
   digest: OciDigest,
-  depth: number
+  depth: number,
+  search: Search
 ): Promise<Descriptor | undefined> {
   const direct = entries.find((entry) => entry.digest === digest)
   if (direct !== undefined || depth === 0) return direct
   for (const entry of entries.filter(({ mediaType }) => isIndexType(mediaType))) {
+    if (search.visited.has(entry.digest)) continue
+    search.visited.add(entry.digest)
+    search.bytes += entry.size
+    if (search.visited.size > maxSearchedIndexes || search.bytes > maxSearchedBytes) {
+      throw malformed(source.location, `has more indexes than are searched for ${digest}`)
+    }
     const label = `the index ${entry.digest} of ${source.location}`
     const bytes = await readVerified(source.openManifest(entry), entry, maxDocumentBytes, label)
     const nested = parseManifest(bytes, entry.mediaType, label)
-    const found = nested.kind === 'index' ? await findByDigest(source, nested.manifests, digest, depth - 1) : undefined
+    const found =
+      nested.kind === 'index' ? await findByDigest(source, nested.manifests, digest, depth - 1, search) : undefined
     if (found !== undefined) return found
   }
   return undefined

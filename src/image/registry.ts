@@ -55,18 +55,35 @@ async function fetchRoot(
   reference: string
 ): Promise<Root> {
   const label = `manifest ${quote(reference)}`
-  const answer = await client.send(`/manifests/${name}`, { accept: [200], headers: { accept: manifestTypes }, label })
-  const bytes = await collect(answer.body(), maxDocumentBytes, label)
+  const { headers, bytes } = await readManifest(client, name, label)
   const digest = ociDigest(bytes)
-  const claimed = pinned ?? answer.headers.get('docker-content-digest') ?? digest
+  const claimed = pinned ?? headers.get('docker-content-digest') ?? digest
   if (claimed !== digest) {
     throw new ImageError('image.digest-mismatch', `the registry sent another manifest for ${quote(reference)}`, {
       why: `expected ${claimed.slice(0, 80)}, got ${digest}`
     })
   }
-  const mediaType = answer.headers.get('content-type')?.split(';')[0]?.trim()
+  const mediaType = headers.get('content-type')?.split(';')[0]?.trim()
   if (mediaType === undefined || mediaType === '') throw malformed(label, 'came without a media type')
   return { root: { mediaType, digest, size: bytes.length, annotations: {}, platform: undefined }, bytes }
+}
+
+/** A document without a digest cannot be continued where it broke off: it could be another one by then. */
+async function readManifest(
+  client: RegistryClient,
+  name: string,
+  label: string
+): Promise<{ headers: Headers; bytes: Uint8Array }> {
+  for (let attempt = 0; ; attempt++) {
+    const request = { accept: [200], headers: { accept: manifestTypes }, label }
+    const answer = await client.send(`/manifests/${name}`, request)
+    try {
+      return { headers: answer.headers, bytes: await collect(answer.body(), maxDocumentBytes, label) }
+    } catch (error) {
+      if (attempt + 1 >= maxAttempts || !(error instanceof TransientError)) throw error
+      await client.backOff(attempt)
+    }
+  }
 }
 
 function withKnownManifest(source: ContentSource, digest: OciDigest, bytes: Uint8Array): ContentSource {

@@ -1,10 +1,11 @@
-import { stat, readFile } from 'node:fs/promises'
-import writeFileAtomic from 'write-file-atomic'
+import { open } from 'node:fs/promises'
+import writeFileAtomic, { type Options } from 'write-file-atomic'
 import { parseOciDigest, parseSha256Hex, type OciDigest, type Sha256Hex } from '../base/digest.js'
 import { canonicalJson, isJsonObject, type JsonObject } from '../base/json.js'
+import { converterVersion } from '../layers/index.js'
 import { fileError } from './file-content.js'
 
-/** What is known of a layer once it has been read, and stays true: it is a function of the diff id. */
+/** What is known of a layer once it has been read: a function of its diff id and of the version of the converter. */
 export interface LayerFacts {
   readonly rootHash: Sha256Hex
   /** Directories that have something in them and no entry of their own; long lists are cut. */
@@ -16,8 +17,9 @@ const formatVersion = 1
 const maxCacheBytes = 16 * 1024 * 1024
 
 /**
- * Reads a cache file. Whatever cannot be read or has the wrong shape counts as not cached, as a whole
- * or entry by entry: the truth is in the layers.
+ * Reads a cache file. Nothing in it can be checked without reading the layers, and whoever writes it
+ * decides what a policy allows, so a file that others own or may write to counts as empty. So does what
+ * cannot be read, is of another version or has the wrong shape, as a whole or entry by entry.
  */
 export async function readRootHashCache(path: string): Promise<Map<OciDigest, LayerFacts>> {
   const entries = await readEntries(path)
@@ -29,25 +31,45 @@ export async function readRootHashCache(path: string): Promise<Map<OciDigest, La
   return cache
 }
 
-/** Adds entries to the file by atomic rename; another process's additions since it was read are kept. */
+/** Adds entries to the file by atomic rename, for its owner alone; what others added since it was read is kept. */
 export async function addToRootHashCache(path: string, added: ReadonlyMap<OciDigest, LayerFacts>): Promise<void> {
   const merged = new Map([...(await readRootHashCache(path)), ...added])
-  const document = { version: formatVersion, layers: Object.fromEntries(merged) }
+  const document = { version: formatVersion, converter: converterVersion, layers: Object.fromEntries(merged) }
   try {
-    await writeFileAtomic(path, `${canonicalJson(document)}\n`)
+    await writeFileAtomic(path, `${canonicalJson(document)}\n`, ownerOnly())
   } catch (cause) {
     throw fileError('write', path, cause)
   }
 }
 
+/** Without an owner, the one of the file that is replaced would be kept. */
+function ownerOnly(): Options {
+  const uid = process.getuid?.()
+  const gid = process.getgid?.()
+  return { mode: 0o600, ...(uid === undefined || gid === undefined ? {} : { chown: { uid, gid } }) }
+}
+
 async function readEntries(path: string): Promise<JsonObject> {
   try {
-    if ((await stat(path)).size > maxCacheBytes) return {}
-    const document: unknown = JSON.parse(await readFile(path, 'utf8'))
+    const document: unknown = JSON.parse(await readOwnFile(path))
     if (!isJsonObject(document) || document['version'] !== formatVersion) return {}
+    if (document['converter'] !== converterVersion) return {}
     return isJsonObject(document['layers']) ? document['layers'] : {}
   } catch {
     return {}
+  }
+}
+
+/** Asks the open file, not the path, which may be another one by the time it is read. */
+async function readOwnFile(path: string): Promise<string> {
+  const file = await open(path, 'r')
+  try {
+    const { size, uid, mode } = await file.stat()
+    // Windows has neither owners nor modes of this kind.
+    const isOurs = process.getuid === undefined || (uid === process.getuid() && (mode & 0o022) === 0)
+    return isOurs && size <= maxCacheBytes ? await file.readFile('utf8') : ''
+  } finally {
+    await file.close()
   }
 }
 

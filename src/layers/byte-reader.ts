@@ -1,3 +1,8 @@
+export interface ByteSource extends AsyncIterable<Uint8Array> {
+  /** Leaves out up to `length` bytes without reading them, and returns how many there were. */
+  skip?(length: number): number
+}
+
 const none = new Uint8Array(0)
 
 /**
@@ -10,8 +15,13 @@ export class ByteReader {
   private piece: Uint8Array = none
   private ended = false
 
-  constructor(source: AsyncIterable<Uint8Array>) {
-    this.source = source[Symbol.asyncIterator]()
+  constructor(private readonly origin: ByteSource) {
+    this.source = origin[Symbol.asyncIterator]()
+  }
+
+  /** Bytes that the source has given and nobody has taken. */
+  get buffered(): number {
+    return this.piece.length
   }
 
   /** `length` bytes if they are here already: saves the turn of the event loop that a promise costs. */
@@ -44,6 +54,7 @@ export class ByteReader {
   async skip(length: number): Promise<number> {
     let missing = length
     while (missing > 0) {
+      if (this.piece.length === 0 && this.origin.skip !== undefined) return length - missing + this.origin.skip(missing)
       const part = this.takeNow(missing) ?? (await this.takeSome(missing))
       if (part === undefined) break
       missing -= part.length

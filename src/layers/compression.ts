@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import { setImmediate } from 'node:timers/promises'
 import { createGunzip } from 'node:zlib'
 import { ByteReader } from './byte-reader.js'
 import { concatBytes } from '../base/bytes.js'
@@ -13,6 +14,7 @@ export interface DecompressOptions {
 
 const defaultMaxBytes = 16 * 1024 ** 3
 const pieceBytes = 128 * 1024
+const bytesPerTurn = 16 * 1024 ** 2
 
 /**
  * The tar of a layer blob. Its first bytes tell gzip (also of several members) and zstd (also of several
@@ -28,10 +30,16 @@ export async function* decompressLayer(
   const reader = new ByteReader(bytes)
   try {
     let total = 0
+    let turnAt = bytesPerTurn
     for await (const piece of decompress(reader)) {
       total += piece.length
       if (total > maxBytes) {
         throw new LayerError('expansion-limit', `the layer is larger than ${maxBytes} bytes when it is decompressed`)
+      }
+      // A few bytes of zstd stand for 128 KiB, so one piece of input can keep the event loop for seconds.
+      if (total >= turnAt) {
+        turnAt = total + bytesPerTurn
+        await setImmediate()
       }
       yield piece
     }

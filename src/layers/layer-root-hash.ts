@@ -35,7 +35,15 @@ export interface LayerHashOptions {
   readonly maxImageBytes?: number
   /** Memory for names, inodes and attributes, in bytes, 512 MiB if not given: about a million files. */
   readonly maxMetadataBytes?: number
+  /** Looked at with every piece of data; its reason is thrown as it is. */
+  readonly signal?: AbortSignal | undefined
 }
+
+/**
+ * To be raised with every change that gives some layer another root hash, or other facts, than before:
+ * what was remembered of layers is then computed anew.
+ */
+export const converterVersion = 1
 
 const maxImplicitParents = 100
 const defaultMaxMetadataBytes = 512 * 1024 * 1024
@@ -58,7 +66,7 @@ export async function layerRootHash(
   options: LayerHashOptions = {}
 ): Promise<LayerHash> {
   const tree = new VerityTree()
-  const { onBlock } = options
+  const { onBlock, signal } = options
   const image = new Ext4Image(
     (index, block) => {
       tree.add(index, block)
@@ -69,9 +77,9 @@ export async function layerRootHash(
       maxMetadataBytes: options.maxMetadataBytes ?? defaultMaxMetadataBytes
     }
   )
-  const source = new DigestedSource(tar)
+  const source = new DigestedSource(tar, signal)
   try {
-    for await (const entry of readTar(source)) await addEntry(entry, image)
+    for await (const entry of readTar(source)) await addEntry(entry, image, signal)
     await source.readRest()
   } finally {
     await source.close()
@@ -87,7 +95,7 @@ export async function layerRootHash(
   }
 }
 
-async function addEntry(entry: TarEntry, image: Ext4Image): Promise<void> {
+async function addEntry(entry: TarEntry, image: Ext4Image, signal: AbortSignal | undefined): Promise<void> {
   image.makeParents(entry.pathBytes)
   const { parent, name } = splitPath(entry.pathBytes)
   if (name === opaqueWhiteout) {
@@ -98,7 +106,11 @@ async function addEntry(entry: TarEntry, image: Ext4Image): Promise<void> {
     image.link(entry.linkPathBytes, entry.pathBytes)
   } else {
     image.create(entry.pathBytes, attributesOf(entry))
-    for await (const bytes of entry.data) image.write(bytes)
+    for await (const bytes of entry.data) {
+      // Also here, because a hole comes from no source.
+      signal?.throwIfAborted()
+      image.write(bytes)
+    }
   }
 }
 
@@ -163,7 +175,10 @@ class DigestedSource implements AsyncIterable<Uint8Array> {
   private readonly hash = createHash('sha256')
   private ended = false
 
-  constructor(bytes: AsyncIterable<Uint8Array>) {
+  constructor(
+    bytes: AsyncIterable<Uint8Array>,
+    private readonly signal: AbortSignal | undefined
+  ) {
     this.source = bytes[Symbol.asyncIterator]()
   }
 
@@ -184,6 +199,7 @@ class DigestedSource implements AsyncIterable<Uint8Array> {
   }
 
   private async next(): Promise<IteratorResult<Uint8Array>> {
+    this.signal?.throwIfAborted()
     const result = await this.source.next()
     if (result.done === true) this.ended = true
     else this.hash.update(result.value)

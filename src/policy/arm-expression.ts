@@ -181,7 +181,7 @@ function evaluate(expression: Expression, scope: Evaluation): Json {
     case 'literal':
       return expression.value
     case 'member':
-      return memberOf(evaluate(expression.of, scope), evaluate(expression.key, scope), scope)
+      return memberOf(evaluate(expression.of, scope), evaluate(expression.key, scope), expression.key, scope)
     case 'call':
       return call(
         expression.name,
@@ -191,7 +191,7 @@ function evaluate(expression: Expression, scope: Evaluation): Json {
   }
 }
 
-function memberOf(value: Json, key: Json, scope: Evaluation): Json {
+function memberOf(value: Json, key: Json, written: Expression, scope: Evaluation): Json {
   if (Array.isArray(value) && typeof key === 'number') {
     const item = (value as readonly Json[])[key]
     if (item !== undefined) return item
@@ -204,10 +204,9 @@ function memberOf(value: Json, key: Json, scope: Evaluation): Json {
     const member = name === undefined ? undefined : value[name]
     if (member !== undefined) return member
   }
-  throw new ArmTemplateError(
-    'invalid',
-    `The language expression property '${scalarText(key) ?? 'object'}' doesn't exist in '${scope.source}'.`
-  )
+  // A key that was computed may be a secret parameter; one that is written is in the source anyway.
+  const shown = written.kind === 'literal' ? ` '${String(written.value)}'` : ''
+  throw new ArmTemplateError('invalid', `The language expression property${shown} doesn't exist in '${scope.source}'.`)
 }
 
 type TemplateFunction = (values: readonly Json[], scope: Evaluation) => Json
@@ -239,22 +238,34 @@ function onlyName(called: string, values: readonly Json[], scope: Evaluation): s
 
 function concat(values: readonly Json[], scope: Evaluation): Json {
   if (values.length === 0) throw badArguments('concat', 'at least one argument', scope)
-  if (values.every((value) => Array.isArray(value))) return (values as readonly (readonly Json[])[]).flat()
-  return bounded(values.map((value) => textOf('concat', value, scope)).join(''), scope)
+  if (values.every((value) => Array.isArray(value))) return concatLists(values as readonly (readonly Json[])[], scope)
+  return joined(
+    values.map((value) => textOf('concat', value, scope)),
+    scope
+  )
+}
+
+function concatLists(lists: readonly (readonly Json[])[], scope: Evaluation): Json {
+  if (lists.reduce((total, { length }) => total + length, 0) > maximumNodes) {
+    throw new ArmTemplateError('invalid', `'[${scope.source}]' stands for more than ${maximumNodes} values`)
+  }
+  return lists.flat()
 }
 
 /** .NET composite formatting without alignment and format strings. */
 function format(values: readonly Json[], scope: Evaluation): Json {
   const [pattern, ...items] = values
   if (typeof pattern !== 'string') throw badArguments('format', 'a format string first', scope)
-  const text = pattern.replace(/\{\{|\}\}|\{([0-9]{1,4})\}|[{}]/g, (mark, index: string | undefined) => {
+  let length = pattern.length
+  return pattern.replace(/\{\{|\}\}|\{([0-9]{1,4})\}|[{}]/g, (mark, index: string | undefined) => {
     if (mark === '{{') return '{'
     if (mark === '}}') return '}'
     const item = index === undefined ? undefined : items[Number(index)]
     if (item === undefined) throw badArguments('format', `an argument for '${mark}'`, scope)
-    return textOf('format', item, scope)
+    const text = textOf('format', item, scope)
+    checkLength((length += text.length), scope)
+    return text
   })
-  return bounded(text, scope)
 }
 
 function resourceGroup(values: readonly Json[], scope: Evaluation): Json {
@@ -284,8 +295,11 @@ function resourceId(values: readonly Json[], scope: Evaluation): Json {
   }
   const subscriptionId = at === 2 ? (texts[0] ?? '') : context.subscriptionId
   const group = at === 0 ? context.resourceGroup.name : (texts[at - 1] ?? '')
-  const path = types.map((type, index) => `${type}/${names[index] ?? ''}`).join('/')
-  return `/subscriptions/${subscriptionId}/resourceGroups/${group}/providers/${namespace ?? ''}/${path}`
+  const path = types.flatMap((type, index) => ['/', type, '/', names[index] ?? ''])
+  return joined(
+    ['/subscriptions/', subscriptionId, '/resourceGroups/', group, '/providers/', namespace ?? '', ...path],
+    scope
+  )
 }
 
 function contextOf(called: string, values: readonly Json[], scope: Evaluation): DeploymentContext {
@@ -319,9 +333,17 @@ function countNodes(value: Json, budget: number): number {
   return Math.max(left, 0)
 }
 
-/** Variables that double each other could otherwise fill the memory from a small template. */
-function bounded(text: string, scope: Evaluation): string {
-  if (text.length <= maximumText) return text
+function joined(texts: readonly string[], scope: Evaluation): string {
+  checkLength(
+    texts.reduce((total, { length }) => total + length, 0),
+    scope
+  )
+  return texts.join('')
+}
+
+/** Asked before a text is made: variables that double each other could fill the memory from a small template. */
+function checkLength(length: number, scope: Evaluation): void {
+  if (length <= maximumText) return
   throw new ArmTemplateError('invalid', `'[${scope.source}]' is longer than ${maximumText} characters`)
 }
 

@@ -28,7 +28,7 @@ export function checkParameter(name: string, declaration: JsonObject, value: Jso
     )
   }
   const allowed: unknown = declaration['allowedValues']
-  if (Array.isArray(allowed) && !allowed.some((candidate) => canonicalJson(candidate) === canonicalJson(value))) {
+  if (Array.isArray(allowed) && !allowed.some((candidate) => isSame(candidate, value))) {
     throw invalid(
       `The provided value for the template parameter '${name}' is not valid. The value is not part of the allowed value(s).`
     )
@@ -67,4 +67,13 @@ function typeWord(value: Json): string {
 
 function invalid(detail: string): ArmTemplateError {
   return new ArmTemplateError('invalid', `Deployment template validation failed: '${detail}'.`)
+}
+
+/** A number that JSON text can write and a double cannot hold is the same as none. */
+function isSame(candidate: unknown, value: Json): boolean {
+  try {
+    return canonicalJson(candidate) === canonicalJson(value)
+  } catch {
+    return false
+  }
 }

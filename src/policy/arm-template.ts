@@ -8,6 +8,9 @@ import {
 } from './arm-expression.js'
 import { checkParameter } from './arm-parameter.js'
 
+/** Each name takes some frames of the stack, with all the nesting of its expression. */
+const maximumChain = 50
+
 export interface TemplateInput {
   readonly template: JsonObject
   /** As in a deployment request: `{ name: { value } }`. */
@@ -47,8 +50,9 @@ export function evaluateTemplate(input: TemplateInput): EvaluatedTemplate {
 export function templateScope({ template, parameters, context }: TemplateInput): ExpressionScope {
   const declared = declaredParameters(template)
   const variables = isJsonObject(template['variables']) ? template['variables'] : {}
+  const chain: Chain = { length: 0 }
   const scope: ExpressionScope = {
-    parameter: once((written) => {
+    parameter: once(chain, (written) => {
       const name = findName(declared, written)
       if (name === undefined) throw notFound('parameter', written, 'https://aka.ms/arm-syntax-parameters')
       const declaration = declared[name]
@@ -59,7 +63,7 @@ export function templateScope({ template, parameters, context }: TemplateInput):
       checkParameter(name, declaration, value)
       return value
     }),
-    variable: once((written) => {
+    variable: once(chain, (written) => {
       const name = findName(variables, written)
       if (name === undefined) throw notFound('variable', written, 'https://aka.ms/arm-syntax-variables')
       return evaluateDeep(variables[name] ?? null, scope)
@@ -179,8 +183,13 @@ function evaluateOutputs(template: JsonObject, scope: ExpressionScope): Record<s
   )
 }
 
-/** Memory for one kind of name, and the guard against a name that leads to itself. */
-function once(evaluate: (name: string) => Json): (name: string) => Json {
+/** How many names lead to the one that is being evaluated. */
+interface Chain {
+  length: number
+}
+
+/** Memory for one kind of name, and the guard against a name that leads to itself or to too many others. */
+function once(chain: Chain, evaluate: (name: string) => Json): (name: string) => Json {
   const known = new Map<string, Json>()
   const underWay = new Set<string>()
   return (written) => {
@@ -188,13 +197,21 @@ function once(evaluate: (name: string) => Json): (name: string) => Json {
     const value = known.get(name)
     if (value !== undefined) return value
     if (underWay.has(name)) throw invalid(`The template has a circular reference through '${written}'.`)
+    if (chain.length >= maximumChain) {
+      throw new ArmTemplateError(
+        'unsupported',
+        `more than ${maximumChain} names lead to '${written}', each to the next`
+      )
+    }
     underWay.add(name)
+    chain.length++
     try {
       const found = evaluate(written)
       known.set(name, found)
       return found
     } finally {
       underWay.delete(name)
+      chain.length--
     }
   }
 }

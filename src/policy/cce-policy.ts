@@ -66,6 +66,7 @@ export type CcePolicy = { readonly hostData: Sha256Hex } & (
 
 const maximumText = 1_048_576
 const sandboxPrefix = 'sandbox://'
+const enforcementPoints: ReadonlySet<string> = new Set(Object.values(frames).flatMap(({ rules }) => rules))
 
 /**
  * Reads a policy text. Only the frames that this package writes and the texts that allow
@@ -98,13 +99,24 @@ export function sandboxPath(source: string): string | undefined {
   return source.startsWith(sandboxPrefix) ? source.slice(sandboxPrefix.length) : undefined
 }
 
-/** A policy whose every rule is a constant that allows: what hcsshim calls the open door. */
+/**
+ * A policy whose every rule is a constant that allows: what hcsshim calls the open door. It names an
+ * API version and lets containers start; a text that opens less than that enforces something, and
+ * what, is not for a pattern of lines to say.
+ */
 function isOpenDoor(rego: string): boolean {
   const [first, ...lines] = rego.split('\n').map((line) => line.trimEnd())
   if (first !== 'package policy') return false
-  const rules = lines.filter((line) => line !== '' && !/^api_(?:svn|version) := "[0-9.]+"$/.test(line))
-  const allows = /^[a-z0-9_]+ := \{"allowed": true(?:, "[a-z_]+": (?:true|null))*\}$/
-  return rules.length > 0 && rules.every((line) => allows.test(line))
+  const isVersion = (line: string) => /^api_(?:svn|version) := "[0-9.]+"$/.test(line)
+  const names = lines
+    .filter((line) => line !== '' && !isVersion(line))
+    .map((line) => /^([a-z0-9_]+) := \{"allowed": true(?:, "[a-z_]+": (?:true|null))*\}$/.exec(line)?.[1] ?? '')
+  return (
+    lines.filter(isVersion).length === 1 &&
+    new Set(names).size === names.length &&
+    names.every((name) => enforcementPoints.has(name)) &&
+    ['mount_device', 'mount_overlay', 'create_container'].every((name) => names.includes(name))
+  )
 }
 
 class TextReader {

@@ -34,11 +34,14 @@ export function templateEnvRules(
     const name = texts.resolveOuter(field(entry, 'name'), `${where}[${index}].name`)
     if (typeof name !== 'string' || name === '') throw templateError(`${where}[${index}] has no name`)
     const written = environmentText(entry, `${where}: ${name}`)
-    if (name === thimPlaceholder.name && written === thimPlaceholder.value) return [anyValue(name)]
+    if (name === thimPlaceholder.name && written === thimPlaceholder.value) return [anyValue(name, where)]
     const value = texts.environmentValue(written, `${where}: ${name}`)
-    if (typeof value === 'string') return [exactly(`${name}=${value}`)]
+    if (typeof value === 'string') {
+      if (isSecure(entry)) texts.warnings.push(secureWarning(container, name))
+      return [exactly(`${name}=${value}`)]
+    }
     const { parameter } = value
-    if (decisions.wildcard === 'approve' || decisions.wildcard.includes(parameter)) return [anyValue(name)]
+    if (decisions.wildcard === 'approve' || decisions.wildcard.includes(parameter)) return [anyValue(name, where)]
     if (!decisions.leaveOut.includes(parameter)) open.push({ container, variable: name, parameter })
     return []
   })
@@ -71,11 +74,27 @@ function environmentText(entry: Json, where: string): string {
   return value
 }
 
+/** As `environmentText` reads it: a clear value goes before a secure one. */
+function isSecure(entry: Json): boolean {
+  return (field(entry, 'value') ?? null) === null
+}
+
+function secureWarning(container: string, name: string): string {
+  return `container "${container}": the secureValue of ${name} stands in the policy in clear text, for everyone who can read the policy`
+}
+
 function exactly(pattern: string): EnvRule {
   return { pattern, required: false, strategy: 'string' }
 }
 
-function anyValue(name: string): EnvRule {
+/** The name becomes part of a pattern, in which `.*` for a name would allow every variable. */
+function anyValue(name: string, where: string): EnvRule {
+  if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
+    throw templateError(`${where}: ${JSON.stringify(name.slice(0, 80))} cannot be allowed with any value`, {
+      why: 'the name would be read as a pattern, which could allow other variables.',
+      next: ['name the variable with letters, digits and underscores', 'give its parameter a value in a parameter file']
+    })
+  }
   return { pattern: `${name}=.*`, required: false, strategy: 're2' }
 }
 

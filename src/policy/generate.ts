@@ -129,7 +129,7 @@ function generateGroup(
   const properties = objectField(group, 'properties', `container group "${groupName}"`)
   refuseStandaloneFragments(properties, groupName)
   const fragments = fragmentImports(group, options)
-  const warnings = fragmentWarnings(fragments)
+  const warnings = [...debugWarnings(options), ...fragmentWarnings(fragments)]
   const volumes = listOf(resolved(properties, 'volumes', texts), 'volumes')
   const listed = ['containers', 'initContainers'].map((name) => listOf(resolvedOuter(properties, name, texts), name))
   if (listed[0]?.length === 0) throw templateError(`container group "${groupName}" has no containers`)
@@ -201,6 +201,11 @@ function fragmentImports(group: JsonObject, options: PolicyOptions): readonly Fr
   const { minimum_svn } = infrastructureFragment
   const standard = { ...infrastructureFragment, minimum_svn: options.infrastructureSvn ?? minimum_svn }
   return [...(excluded ? [] : [standard]), ...(options.fragments ?? [])]
+}
+
+function debugWarnings({ debugMode }: PolicyOptions): string[] {
+  if (!debugMode) return []
+  return ['debug mode: the policy allows shells in every container, stack dumps and logs; not for production']
 }
 
 function fragmentWarnings(fragments: readonly FragmentImport[]): string[] {

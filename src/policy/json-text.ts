@@ -30,8 +30,6 @@ export class JsonTextError extends Error {
 }
 
 const maximumDepth = 100
-/** RFC 8259 section 7 forbids raw control characters. */
-const stringToken = /"[^"\\\u0000-\u001f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\u0000-\u001f]*)*"/y
 const numberToken = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y
 
 /** Parses RFC 8259 text, nothing before or after it but white space; throws a `JsonTextError`. */
@@ -121,9 +119,14 @@ class Parser {
   }
 
   private string(): string {
-    const token = this.match(stringToken)
-    if (token === undefined) throw this.error('malformed string')
-    return JSON.parse(token) as string
+    if (this.text[this.offset] !== '"') throw this.error('malformed string')
+    // A loop and no pattern: a long text with many escapes would exhaust the stack of the pattern engine.
+    let end = this.offset + 1
+    while (end < this.text.length && this.text[end] !== '"') end += this.text[end] === '\\' ? 2 : 1
+    const value = decodeString(this.text.slice(this.offset, end + 1))
+    if (value === undefined) throw this.error('malformed string')
+    this.offset = end + 1
+    return value
   }
 
   private number(): JsonNode {
@@ -162,6 +165,15 @@ class Parser {
 
   private error(problem: string): JsonTextError {
     return new JsonTextError(problem, this.offset)
+  }
+}
+
+/** Undefined for a token that is cut, or has escapes or control characters that RFC 8259 section 7 forbids. */
+function decodeString(token: string): string | undefined {
+  try {
+    return JSON.parse(token) as string
+  } catch {
+    return undefined
   }
 }
 

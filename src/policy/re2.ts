@@ -26,7 +26,8 @@ const maximumText = 131_072
 export function compileRe2(pattern: string): Re2 {
   if (pattern.length > maximumPattern) throw new Re2SyntaxError(`a pattern is longer than ${maximumPattern}`)
   const program = new Compiler().compile(new PatternParser([...pattern]).parse())
-  return { matches: (text) => text.length <= maximumText && run(program, text) }
+  const searching = beginsAnywhere(program)
+  return { matches: (text) => text.length <= maximumText && run(program, searching, text) }
 }
 
 /** The guest adds the anchors that a pattern lacks, without a group: `a|b` becomes `^a|b$`. */
@@ -43,7 +44,14 @@ type Node =
   | { readonly kind: 'class'; readonly ranges: readonly Range[]; readonly negated: boolean; readonly fold: boolean }
   | { readonly kind: 'start' | 'end' }
   | { readonly kind: 'sequence' | 'choice'; readonly nodes: readonly Node[] }
-  | { readonly kind: 'repeat'; readonly node: Node; readonly minimum: number; readonly maximum: number }
+  | ({ readonly kind: 'repeat'; readonly node: Node } & Bounds)
+
+interface Bounds {
+  readonly minimum: number
+  readonly maximum: number
+  /** Written in braces: RE2 limits the product of such counts that stand in each other. */
+  readonly counted: boolean
+}
 
 const digits: readonly Range[] = [range('0', '9')]
 const words: readonly Range[] = [range('0', '9'), range('A', 'Z'), range('_', '_'), range('a', 'z')]
@@ -148,13 +156,15 @@ class PatternParser {
     this.take('?')
     if (this.quantifier() !== undefined) throw this.error('a quantifier follows a quantifier')
     if (node.kind === 'start' || node.kind === 'end') throw this.error('an anchor cannot be repeated')
-    return { kind: 'repeat', node, ...bounds }
+    const repeat = { kind: 'repeat', node, ...bounds } as const
+    if (repetitions(repeat) > maximumRepeat) throw this.error('counts in each other multiply beyond the limit')
+    return repeat
   }
 
-  private quantifier(): { minimum: number; maximum: number } | undefined {
-    if (this.take('*')) return { minimum: 0, maximum: Number.POSITIVE_INFINITY }
-    if (this.take('+')) return { minimum: 1, maximum: Number.POSITIVE_INFINITY }
-    if (this.take('?')) return { minimum: 0, maximum: 1 }
+  private quantifier(): Bounds | undefined {
+    if (this.take('*')) return { minimum: 0, maximum: Number.POSITIVE_INFINITY, counted: false }
+    if (this.take('+')) return { minimum: 1, maximum: Number.POSITIVE_INFINITY, counted: false }
+    if (this.take('?')) return { minimum: 0, maximum: 1, counted: false }
     if (this.source[this.offset] !== '{') return undefined
     const found = /^\{([0-9]{1,4})(,([0-9]{0,4}))?\}/.exec(this.source.slice(this.offset, this.offset + 12).join(''))
     // RE2 takes other braces for themselves; that is left out, since it is more often a slip.
@@ -165,14 +175,20 @@ class PatternParser {
     if (minimum > maximumRepeat || (Number.isFinite(upper) && upper > maximumRepeat) || upper < minimum) {
       throw this.error('a count is out of range')
     }
-    return { minimum, maximum: upper }
+    return { minimum, maximum: upper, counted: true }
   }
 
   private escape(): Node {
     const next = this.next()
-    const known = classEscapes[next]
+    const known = this.classEscape(next)
     if (known !== undefined) return { kind: 'class', ...known, fold: false }
     return this.literal(this.escaped(next))
+  }
+
+  /** Under (?i), RE2 folds `\w` as well: it then holds the Kelvin sign and the long s. */
+  private classEscape(letter: string): (typeof classEscapes)[string] | undefined {
+    if (this.fold && /^[wW]$/.test(letter)) throw this.error(`"\\${letter}" is not supported under (?i)`)
+    return classEscapes[letter]
   }
 
   private escaped(next: string): string {
@@ -190,7 +206,7 @@ class PatternParser {
       if (first === '[' && [':', '.', '='].includes(this.source[this.offset] ?? '')) {
         throw this.error('named classes are not supported')
       }
-      const known = first === '\\' ? classEscapes[this.source[this.offset] ?? ''] : undefined
+      const known = first === '\\' ? this.classEscape(this.source[this.offset] ?? '') : undefined
       if (known !== undefined) {
         this.next()
         ranges.push(...(known.negated ? complement(known.ranges) : known.ranges))
@@ -241,6 +257,22 @@ class PatternParser {
 
   private error(problem: string): Re2SyntaxError {
     return new Re2SyntaxError(`${problem} (character ${this.offset} of the pattern)`)
+  }
+}
+
+/** The product of the counts that stand in each other, the largest there is; one of {0} repeats nothing. */
+function repetitions(node: Node): number {
+  switch (node.kind) {
+    case 'sequence':
+    case 'choice':
+      return node.nodes.reduce((largest, inner) => Math.max(largest, repetitions(inner)), 1)
+    case 'repeat': {
+      if (!node.counted) return repetitions(node.node)
+      const count = Number.isFinite(node.maximum) ? node.maximum : node.minimum
+      return node.maximum === 0 ? 1 : Math.max(count, 1) * repetitions(node.node)
+    }
+    default:
+      return 1
   }
 }
 
@@ -311,8 +343,22 @@ function shift(state: State): State {
   return { ...state, next: state.next + 1, other: state.other + 1 }
 }
 
+/** False if every path begins with `^`, and so none behind the first character. */
+function beginsAnywhere(program: readonly State[]): boolean {
+  const reached = new Set<number>()
+  const pending = [0]
+  for (let index = pending.pop(); index !== undefined; index = pending.pop()) {
+    const state = program[index]
+    if (state === undefined || reached.has(index)) continue
+    reached.add(index)
+    if (state.kind === 'split') pending.push(state.next, state.other)
+    else if (state.kind !== 'start') return true
+  }
+  return false
+}
+
 /** Follows all paths at once. A path may begin at every character, since the match is a search. */
-function run(program: readonly State[], text: string): boolean {
+function run(program: readonly State[], searching: boolean, text: string): boolean {
   const characters = [...text].map(code)
   // Where each state was last reached: one array for the whole run.
   const lastReached = new Int32Array(program.length).fill(-1)
@@ -322,8 +368,7 @@ function run(program: readonly State[], text: string): boolean {
     if (current.some((state) => follow(state, step)) || follow(0, step)) return true
     const character = characters[position]
     if (character === undefined) return false
-    // Past the start, an anchored search that has lost every path finds no other.
-    if (position > 0 && step.reading.length === 0) return false
+    if (!searching && step.reading.length === 0) return false
     current = step.reading.filter((state) => state.accepts?.(character)).map((state) => state.next)
   }
   return false

@@ -31,8 +31,9 @@ export type ReleaseDecision =
 /**
  * Evaluates a policy as Key Vault does against the payload of an attestation token whose signature
  * has been verified. One trailing slash of authority and issuer is ignored. Scalars are compared by
- * their text, so `"false"` meets `false` and `"0"` meets `0`. A claim that is missing, or is no
- * scalar, satisfies nothing but `exists`.
+ * their text, so `"false"` meets `false` and `"0"` meets `0`; numbers exactly, however long. A claim
+ * that is missing, is no scalar or is a number beyond 2^53, whose last digits were lost when the token
+ * was read, satisfies nothing but `exists`.
  */
 export function evaluateReleasePolicy(
   policy: ReleasePolicy,
@@ -65,7 +66,10 @@ function failuresOfClaim(condition: ClaimCondition, authority: string, claims: J
   const { operator, value } = operationOf(condition)
   const found = claimAt(claims, claim)
   if (holds(operator, found, value)) return []
-  const actual = found === undefined ? undefined : (scalarText(found) ?? 'not a scalar')
+  const actual =
+    found === undefined
+      ? undefined
+      : (scalarText(found) ?? (typeof found === 'number' ? 'a number beyond 2^53' : 'not a scalar'))
   return [{ kind: 'claim', authority, claim, operator, expected: String(value), actual }]
 }
 
@@ -103,17 +107,32 @@ function holds(operator: ClaimOperator, found: Json | undefined, value: ClaimVal
 function compare(actual: string, value: ClaimValue, accept: (order: number) => boolean): boolean {
   const left = numberOf(actual)
   const right = numberOf(String(value))
-  return left !== undefined && right !== undefined && accept(left - right)
+  if (left === undefined || right === undefined) return false
+  const decimals = Math.max(left.fraction.length, right.fraction.length)
+  const difference = scaled(left, decimals) - scaled(right, decimals)
+  return accept(difference < 0n ? -1 : Number(difference > 0n))
 }
 
-/** Decimal text only: `Number` alone would take an empty text for 0. */
-function numberOf(text: string): number | undefined {
-  const value = /^-?[0-9]+(?:\.[0-9]+)?$/.test(text) ? Number(text) : Number.NaN
-  return Number.isFinite(value) ? value : undefined
+interface Decimal {
+  /** With its sign. */
+  readonly whole: string
+  readonly fraction: string
+}
+
+const maximumDigits = 1_000
+
+/** Decimal text only: `Number` would take an empty text for 0, and a double holds 15 digits. */
+function numberOf(text: string): Decimal | undefined {
+  const [found, whole = '', fraction = ''] = /^(-?[0-9]+)(?:\.([0-9]+))?$/.exec(text) ?? []
+  return found === undefined || found.length > maximumDigits ? undefined : { whole, fraction }
+}
+
+function scaled({ whole, fraction }: Decimal, decimals: number): bigint {
+  return BigInt(whole + fraction.padEnd(decimals, '0'))
 }
 
 function scalarText(value: Json | undefined): string | undefined {
-  return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean'
-    ? String(value)
-    : undefined
+  if (typeof value === 'number')
+    return Number.isInteger(value) && !Number.isSafeInteger(value) ? undefined : String(value)
+  return typeof value === 'string' || typeof value === 'boolean' ? String(value) : undefined
 }

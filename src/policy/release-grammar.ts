@@ -1,7 +1,7 @@
 import { utf8 } from '../base/encoding.js'
 import { canonicalJson, isJsonObject, type Json, type JsonObject } from '../base/json.js'
 import { UserError } from '../base/user-error.js'
-import { type JsonNode, JsonTextError, parseJsonText, toJson } from './json-text.js'
+import { JsonNumber, type JsonNode, JsonTextError, parseJsonText, toJson } from './json-text.js'
 
 /** Key Vault's key release policy, grammar version 1.0.0, in the form that goes over the wire. */
 export interface ReleasePolicy {
@@ -38,10 +38,13 @@ export function encodeReleasePolicy(policy: ReleasePolicy): string {
 
 /**
  * Reads a policy strictly: known members only, none twice, exactly one operator for each claim,
- * no empty list. Throws a `UserError` with the place of the fault.
+ * no empty list, no number that JavaScript would write otherwise. Throws a `UserError` with the
+ * place of the fault.
  */
 export function parseReleasePolicy(source: Uint8Array | string): ReleasePolicy {
-  const root = object(toJson(parseText(source)), 'the policy')
+  const node = parseText(source)
+  checkNumbers(node)
+  const root = object(toJson(node), 'the policy')
   members(root, ['version', 'anyOf'], 'the policy')
   if (root['version'] !== '1.0.0') throw policyError('version must be "1.0.0"')
   const budget = { left: maximumConditions }
@@ -77,13 +80,32 @@ function checkAuthority(authority: string, where: string): void {
 }
 
 function parseText(source: Uint8Array | string): JsonNode {
-  if (source.length > maximumBytes) throw policyError(`the policy is longer than ${maximumBytes} bytes`)
+  // Every character is a byte or more, so a text that is too long need not be encoded to say so.
+  const size = typeof source === 'string' && source.length <= maximumBytes ? utf8.encode(source).length : source.length
+  if (size > maximumBytes) throw policyError(`the policy is longer than ${maximumBytes} bytes`)
   const text = typeof source === 'string' ? source : decodeText(source)
   try {
     return parseJsonText(text, 'refuse')
   } catch (cause) {
     if (!(cause instanceof JsonTextError)) throw cause
     throw policyError(`the policy is not JSON: ${cause.message}`, [], cause)
+  }
+}
+
+/**
+ * Scalars are compared by their text, and numbers become doubles here. One that a double does not
+ * hold, or whose text would change, would be another number than the author and the service read.
+ */
+function checkNumbers(node: JsonNode): void {
+  if (node instanceof JsonNumber) {
+    const value = Number(node.text)
+    if (node.text !== String(value) || (node.isInteger && !Number.isSafeInteger(value))) {
+      throw policyError(`number ${node.text.slice(0, 40)} cannot be kept exactly`, ['write it as a text, in quotes'])
+    }
+  } else if (node instanceof Map) {
+    for (const member of node.values()) checkNumbers(member)
+  } else if (Array.isArray(node)) {
+    for (const item of node as readonly JsonNode[]) checkNumbers(item)
   }
 }
 

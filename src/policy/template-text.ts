@@ -5,9 +5,8 @@ import type { DeploymentContext, ExpressionScope } from './arm-expression.js'
 import { declaredParameters, findName, templateScope } from './arm-template.js'
 import { field, templateError } from './template-fields.js'
 
-/** `[parameters('x')]` or `[variables('x')]` anywhere in a text, as confcom finds it. */
-const reference = /\[(parameters|variables)\(\s*'([^./]+?)'\s*\)\]/
-const referenceWithSpace = /\s*\[(?:parameters|variables)\(\s*'[^./]+?'\s*\)\]/
+/** `[parameters('x')]` or `[variables('x')]` anywhere in a text, as confcom finds it; names as long as ARM has them. */
+const reference = /\[(parameters|variables)\(\s*'([^./]{1,255}?)'\s*\)\]/
 
 export interface ValueWithoutParameter {
   readonly parameter: string
@@ -68,12 +67,15 @@ export class TemplateTexts {
 
   private resolveText(text: string, where: string): Json {
     if (isExpression(text) || text.startsWith('[[')) return inTemplate(where, () => evaluateText(text, this.scope))
-    const whole = referenceWithSpace.exec(text)?.[0]
-    if (whole === undefined) return text
-    const value = scalarText(inTemplate(where, () => evaluateDeep(whole.trim(), this.scope)))
-    if (value === undefined) throw templateError(`${where}: ${whole.trim()} is not a text, a number or a boolean`)
+    const found = reference.exec(text)
+    if (found === null) return text
+    const [expression] = found
+    // The white space before it goes with it. Looked for backwards, since a pattern would try it from every space.
+    const whole = text.slice(spaceBefore(text, found.index), found.index + expression.length)
+    const value = scalarText(inTemplate(where, () => evaluateDeep(expression, this.scope)))
+    if (value === undefined) throw templateError(`${where}: ${expression} is not a text, a number or a boolean`)
     this.warnings.push(
-      `${where}: Azure evaluates an expression only when it is the whole text, so the container is given ${whole.trim()} literally; use [concat(…)]`
+      `${where}: Azure evaluates an expression only when it is the whole text, so the container is given ${expression} literally; use [concat(…)]`
     )
     return text.replaceAll(whole, () => value)
   }
@@ -87,6 +89,12 @@ export class TemplateTexts {
     const declaration = this.declared[name]
     return (field(declaration, 'defaultValue') ?? null) !== null
   }
+}
+
+function spaceBefore(text: string, end: number): number {
+  let start = end
+  while (start > 0 && /\s/.test(text.charAt(start - 1))) start--
+  return start
 }
 
 function parameterValues(file: JsonObject): JsonObject {

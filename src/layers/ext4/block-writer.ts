@@ -52,6 +52,11 @@ export class BlockWriter {
     return this.index++
   }
 
+  /** Throws `image-too-large` before `bytes` are produced that could not be written. */
+  checkRoom(bytes: number): void {
+    if (this.index + Math.ceil(bytes / blockBytes) > this.maxBlocks) throw this.tooLarge()
+  }
+
   place(index: number, block: Uint8Array): void {
     this.sink(index, block)
   }
@@ -62,8 +67,10 @@ export class BlockWriter {
   }
 
   private checkSpace(): void {
-    if (this.index >= this.maxBlocks) {
-      throw new LayerError('image-too-large', `the file system is larger than ${this.maxBlocks * blockBytes} bytes`)
-    }
+    if (this.index >= this.maxBlocks) throw this.tooLarge()
+  }
+
+  private tooLarge(): LayerError {
+    return new LayerError('image-too-large', `the file system is larger than ${this.maxBlocks * blockBytes} bytes`)
   }
 }

@@ -14,13 +14,17 @@ export interface ImageLimits {
   readonly maxBlocks: number
   /** Estimated memory for names, inodes and attributes, in bytes. */
   readonly maxMetadataBytes: number
+  /** In one directory; some millions if not given, of which a `Map` still holds twice as many. */
+  readonly maxDirectoryEntries?: number
 }
 
 const noTimes: InodeTimes = { accessed: noTime, modified: noTime, changed: noTime, created: noTime }
 const noXattrs: Xattrs = new Map()
 const noBytes = asciiBytes('')
-/** What an inode costs in memory here, without its name. */
+/** What an inode costs in memory here, without its name, and what another name of one does. */
 const inodeCost = 512
+const linkCost = 256
+const defaultMaxDirectoryEntries = 2 ** 23
 
 interface OpenFile {
   readonly inode: Inode
@@ -85,6 +89,7 @@ export class Ext4Image {
     const inode = this.createIn(directory, name, attributes, path)
     inode.implicit = false
     if (fileType(inode) === fileTypes.regular && inode.size > 0) {
+      this.writer.checkRoom(inode.size)
       this.openFile = { inode, path, firstBlock: this.writer.next, written: 0 }
     }
   }
@@ -115,10 +120,10 @@ export class Ext4Image {
       )
     }
     if (existing !== inode && inode.links >= maxLinks) throw tooManyLinks(target)
-    this.charge(name.length)
+    this.charge(linkCost + name.length)
     if (existing !== undefined) existing.links -= 1
     inode.links += 1
-    directory.children?.set(name, inode)
+    this.setChild(directory, name, inode)
   }
 
   /**
@@ -177,7 +182,7 @@ export class Ext4Image {
     this.inodes.push(inode)
     if (existing !== undefined) existing.links -= 1
     inode.links += 1
-    directory.children?.set(name, inode)
+    this.setChild(directory, name, inode)
     if (isDirectory) directory.links += 1
     return inode
   }
@@ -262,6 +267,14 @@ export class Ext4Image {
     let inode: Inode | undefined = this.root
     for (const name of components) inode = inode?.children?.get(name)
     return inode
+  }
+
+  private setChild(directory: Inode, name: ByteString, inode: Inode): void {
+    directory.children?.set(name, inode)
+    const limit = this.limits.maxDirectoryEntries ?? defaultMaxDirectoryEntries
+    if ((directory.children?.size ?? 0) > limit) {
+      throw new LayerError('metadata-limit', `a directory of the layer has more than ${limit} entries`)
+    }
   }
 
   private charge(bytes: number): void {

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import type { ByteReader } from '../byte-reader.js'
 import { quoted, type ByteString } from '../byte-string.js'
 import { LayerError } from '../layer-error.js'
@@ -5,6 +6,8 @@ import type { Fragment } from './sparse.js'
 
 const blockBytes = 512
 const zeros = new Uint8Array(65_536)
+/** 16 MiB of a hole, some milliseconds of hashing. */
+const holePiecesPerTurn = 256
 
 /** The bytes that follow a header: what is left of them, and the padding up to a block. */
 export class EntryData {
@@ -95,8 +98,13 @@ export async function* fragmentedData(
   if (data.remaining > 0) throw doesNotMatch(path, 'more')
 }
 
-function* hole(length: number): Generator<Uint8Array, void, void> {
-  for (let left = length; left > 0; left -= zeros.length) yield left < zeros.length ? zeros.subarray(0, left) : zeros
+/** A hole costs the archive nothing and no I/O waits for it, so without turns nothing could interrupt one of terabytes. */
+async function* hole(length: number): AsyncGenerator<Uint8Array, void, void> {
+  let pieces = 0
+  for (let left = length; left > 0; left -= zeros.length) {
+    if (++pieces % holePiecesPerTurn === 0) await setImmediate()
+    yield left < zeros.length ? zeros.subarray(0, left) : zeros
+  }
 }
 
 function doesNotMatch(path: ByteString, relation: 'fewer' | 'more'): LayerError {

@@ -45,10 +45,11 @@ export async function* readTar(bytes: AsyncIterable<Uint8Array>): AsyncGenerator
 interface OpenEntry {
   readonly entry: TarEntry
   readonly data: EntryData
+  readonly isSparse: boolean
 }
 
 /** Reads headers up to one that stands for an entry; undefined at the end of the archive. */
-async function readEntry(reader: ByteReader): Promise<OpenEntry | undefined> {
+export async function readEntry(reader: ByteReader): Promise<OpenEntry | undefined> {
   let records = noRecords
   let longPath: ByteString | undefined
   let longLinkPath: ByteString | undefined
@@ -121,7 +122,7 @@ function globalHeader(reader: ByteReader, header: TarHeader, records: PaxRecords
     deviceMinor: 0,
     data: readableOnce(data.chunks())
   }
-  return { entry, data }
+  return { entry, data, isSparse: false }
 }
 
 async function openEntry(
@@ -136,13 +137,14 @@ async function openEntry(
   const data = new EntryData(reader, stored)
   const fragments = await readSparseMap(reader, header, block, records, data)
   if (fragments === undefined) {
-    return { entry: { ...describe(header, kind, records), size: stored, data: readableOnce(data.chunks()) }, data }
+    const entry = { ...describe(header, kind, records), size: stored, data: readableOnce(data.chunks()) }
+    return { entry, data, isSparse: false }
   }
   const size = parseLength(header.size, 'the size')
   if (!hasData) throw new LayerError('tar-header', `${quoted(header.path)} is sparse and not a file`)
   validateFragments(fragments, size)
   const contents = readableOnce(fragmentedData(data, fragments, size, header.path))
-  return { entry: { ...describe(header, kind, records), size, data: contents }, data }
+  return { entry: { ...describe(header, kind, records), size, data: contents }, data, isSparse: true }
 }
 
 /** Undefined for what is not sparse. May change the path and the size in `header`. */

@@ -131,6 +131,9 @@ describe('a docker-archive', () => {
   })
 
   it.each<[string, readonly Member[], string]>([
+    ['a layout of another version', [{ name: 'oci-layout', content: '{"imageLayoutVersion":"2.0.0"}' }, { name: 'index.json', content: '{"schemaVersion":2,"manifests":[]}' }], 'image.unsupported'], // prettier-ignore
+    ['a sparse config', [...parts().slice(0, 1), { name: 'config.json', type: 'S', content: JSON.stringify(config) }], 'image.malformed'], // prettier-ignore
+    ['a config of an unknown type', [...parts().slice(0, 1), { name: 'config.json', type: 'Z', content: JSON.stringify(config) }], 'image.malformed'], // prettier-ignore
     ['two members of one name', [...parts(), { name: 'config.json', content: '{}' }], 'image.malformed'],
     ['a link to a link', [...parts({ Layers: ['l'] }), { name: 'l', type: '2', link: 'l' }], 'image.malformed'],
     ['a missing layer', parts({ Layers: ['missing'] }), 'image.malformed'],
@@ -183,9 +186,28 @@ describe('a tar file', () => {
     const huge = openBytes(tarFile([{ name: 'x', type: 'x', content: Buffer.alloc(1024 * 1024 + 1) }]))
     await expect(huge).rejects.toMatchObject({ code: 'image.too-large' })
     for (const content of ['no length', '5 a=b', '6 a=b\n7', '6 a=bX', '0 a=b\n', '99 a=b\n', '16 size=nothing\n']) {
-      const opening = openBytes(tarFile([{ name: 'x', type: 'x', content }]))
+      const opening = openBytes(tarFile([{ name: 'x', type: 'x', content }, ...parts()]))
       await expect(opening).rejects.toMatchObject({ code: 'image.malformed' })
     }
+  })
+
+  it('is read in the same way as a layer where readers could differ', async () => {
+    const linkWithSize = { name: 'other', type: '1', link: './layer.tar', rawSize: '00000001000\0' }
+    const image = await open([
+      { name: 'manifest.json', content: manifest({ Layers: ['other'] }) },
+      linkWithSize,
+      { name: 'config.json', content: JSON.stringify(config) },
+      { name: 'layer.tar', content: layer }
+    ])
+    expect(await bytesOf(image.layers[0]!.open())).toEqual(Buffer.from(layer))
+    const paxSize = [
+      { name: 'manifest.json', content: manifest({}) },
+      { name: 'x', type: 'x', content: `${String(layer.length).length + 9} size=${layer.length}\n` },
+      { name: 'layer.tar', content: layer, rawSize: '00000000000\0' },
+      { name: 'x', type: 'x', content: '8 size=\n' },
+      { name: 'config.json', content: JSON.stringify(config) }
+    ]
+    expect(await bytesOf((await open(paxSize)).layers[0]!.open())).toEqual(Buffer.from(layer))
   })
 
   it('may end without end blocks', async () => {

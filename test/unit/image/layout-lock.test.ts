@@ -1,4 +1,4 @@
-import { existsSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from '@jest/globals'
 import { withLayoutLock } from '../../../src/image/layout-lock.js'
@@ -26,9 +26,49 @@ describe('withLayoutLock', () => {
   it('says who to ask when another build does not end', async () => {
     const lock = join(temporaryFolder(), '.confrouter.lock')
     writeFileSync(lock, '')
-    const waiting = withLayoutLock(join(lock, '..'), async () => 'never', 50)
+    const waiting = withLayoutLock(join(lock, '..'), async () => 'never', { patienceMs: 50 })
     await expect(waiting).rejects.toMatchObject({ code: 'image.layout-locked', next: [expect.stringContaining(lock)] })
     expect(existsSync(lock)).toBe(true)
+  })
+
+  it('takes over a lock that nobody has renewed for a minute, and leaves nothing behind', async () => {
+    const folder = temporaryFolder()
+    const lock = join(folder, '.confrouter.lock')
+    writeFileSync(lock, 'left by a process that died')
+    const longAgo = new Date(Date.now() - 61_000)
+    utimesSync(lock, longAgo, longAgo)
+    let inside = 0
+    const work = async () => {
+      expect(++inside).toBe(1)
+      await new Promise((resolve) => setTimeout(resolve, 5))
+      inside--
+    }
+    await Promise.all(Array.from({ length: 5 }, () => withLayoutLock(folder, work)))
+    expect(readdirSync(folder)).toEqual([])
+  })
+
+  it('is renewed while the work goes on', async () => {
+    const folder = temporaryFolder()
+    const times = { staleMs: 200, renewMs: 20, patienceMs: 5_000 }
+    const order: string[] = []
+    const work = (name: string) => async () => {
+      order.push(`${name} begins`)
+      await new Promise((resolve) => setTimeout(resolve, 600))
+      order.push(`${name} ends`)
+    }
+    const first = withLayoutLock(folder, work('first'), times)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    await Promise.all([first, withLayoutLock(folder, work('second'), times)])
+    expect(order).toEqual(['first begins', 'first ends', 'second begins', 'second ends'])
+  })
+
+  it('leaves alone a lock that another has taken over', async () => {
+    const folder = temporaryFolder()
+    const lock = join(folder, '.confrouter.lock')
+    await withLayoutLock(folder, async () => {
+      writeFileSync(lock, 'of another')
+    })
+    expect(readFileSync(lock, 'utf8')).toBe('of another')
   })
 
   it('says so when the folder cannot be written to', async () => {

@@ -107,6 +107,46 @@ describe('openLayoutImage', () => {
     await expect(openLayoutImage(layout, 'a:1')).rejects.toMatchObject({ code: 'image.malformed' })
   })
 
+  it.each([
+    ['a member twice', '"layers":[],', 'layers'],
+    ['members that differ in case', '"Layers":[],', 'layers'],
+    ['members that differ in the Kelvin sign', '"\u212a":1,"k":2,', 'k'],
+    ['members that differ in an escape', '"\\u006cayers":[],', 'layers'],
+    ['a repeated member further inside', '"x":[{"y":"\\"}"},{"y":{"z":1,"Z":2}}],', 'Z'],
+    ['a repeated annotation', '"annotations":{"a":"1","a":"2"},', 'a']
+  ])('refuses a manifest that has %s', async (_, members, name) => {
+    const blobs = new Blobs()
+    const text = blobs.content.get(blobs.image([{ tar }]).digest)!.toString()
+    const manifest = blobs.add(types.manifest, Buffer.from(text.replace('{', `{${members}`)))
+    const layout = blobs.writeLayout(temporaryFolder(), [manifest])
+    await expect(openLayoutImage(layout, 'a:1')).rejects.toMatchObject({
+      code: 'image.malformed',
+      message: expect.stringContaining(`has the member "${name}" twice`)
+    })
+  })
+
+  it('takes labels and annotations that differ in case, and the same member in several objects', async () => {
+    const blobs = new Blobs()
+    const manifest = { annotations: { version: '1', Version: '2' } }
+    const image = blobs.image([{ tar }, { tar: otherTar }], { manifest })
+    const layout = blobs.writeLayout(temporaryFolder(), [image])
+    expect((await openLayoutImage(layout, 'a:1')).layers).toHaveLength(2)
+  })
+
+  it('reads an index that others name many times once, and not more indexes than a layout has', async () => {
+    const blobs = new Blobs()
+    const missing = `a@sha256:${'0'.repeat(64)}`
+    const inner = blobs.index([blobs.image([{ tar }])])
+    const wide = blobs.writeLayout(temporaryFolder(), [blobs.index(Array.from({ length: 900 }, () => inner))])
+    await expect(openLayoutImage(wide, missing)).rejects.toMatchObject({ code: 'image.not-found' })
+    const many = Array.from({ length: 1000 }, (_, i) => blobs.index([], { annotations: { i: String(i) } }))
+    const deep = blobs.writeLayout(temporaryFolder(), [blobs.index(many)])
+    await expect(openLayoutImage(deep, missing)).rejects.toMatchObject({
+      code: 'image.malformed',
+      message: expect.stringContaining('more indexes than are searched')
+    })
+  })
+
   it('notices every blob that is not what its digest says', async () => {
     const blobs = new Blobs()
     const image = blobs.image([{ tar }])

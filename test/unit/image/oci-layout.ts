@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { ociDigest, type OciDigest } from '../../../src/base/digest.js'
+import { ociDigest } from '../../../src/base/digest.js'
 
 export interface TestDescriptor {
   mediaType: string

@@ -79,6 +79,22 @@ describe('openRegistryImage', () => {
     await expect(open(schema1)).rejects.toMatchObject({ code: 'image.unsupported' })
   })
 
+  it('asks again for a manifest that breaks off', async () => {
+    let breaks = 2
+    const server = await start({
+      fault: (request, response) => {
+        if (!request.url?.endsWith('/manifests/1') || breaks-- <= 0) return false
+        response.writeHead(200, { 'content-type': types.manifest, 'content-length': '1000' })
+        response.write('{', () => response.destroy())
+        return true
+      }
+    })
+    expect((await open(server)).digest).toBe(image.digest)
+    expect(server.requests.filter(({ path }) => path.endsWith('/manifests/1'))).toHaveLength(3)
+    breaks = 100
+    await expect(open(server)).rejects.toMatchObject({ code: 'registry.unreachable' })
+  })
+
   it('stops reading a manifest that does not end', async () => {
     const server = await start({
       fault: (_, response) => {

@@ -56,6 +56,15 @@ describe('decompressLayer', () => {
     expect((await decompress(frame)).toString()).toBe('abcxxxxx')
   })
 
+  it('lets the event loop turn while few bytes become many', async () => {
+    let turns = 0
+    const timer = setInterval(() => turns++)
+    const bomb = zstdFrame(0, [...Array.from({ length: 2_000 }, () => repeated('x', 131_072, false)), stored('', true)])
+    for await (const piece of decompressLayer(pieces(bomb, bomb.length))) expect(piece.length).toBeGreaterThan(0)
+    clearInterval(timer)
+    expect(turns).toBeGreaterThan(5)
+  })
+
   describe('refuses', () => {
     const gzip = gzipSync(text)
     const zstd = readVector('tiny.tar.zst')

@@ -220,6 +220,22 @@ describe('layerRootHash refuses', () => {
     await expect(hashOf(tar, { maxMetadataBytes: 10_000 })).rejects.toMatchObject({ code: 'metadata-limit' })
   })
 
+  it('a sparse file larger than the caller allows, before any of its hole is filled', async () => {
+    let blocks = 0
+    const hash = layerRootHash(pieces(sparseFile(64 * gibibyte)), {
+      maxImageBytes: 17 * gibibyte,
+      onBlock: () => blocks++
+    })
+    await expect(hash).rejects.toMatchObject({ code: 'image-too-large' })
+    expect(blocks).toBe(0)
+  })
+
+  it('more hard links than the memory allows', async () => {
+    const tar = archive(file('a'), numbered(100, { type: '1', linkName: 'a' }))
+    await expect(hashOf(tar, { maxMetadataBytes: 20_000 })).rejects.toMatchObject({ code: 'metadata-limit' })
+    await expect(hashOf(tar, { maxMetadataBytes: 40_000 })).resolves.toMatchObject({ inodes: expect.any(Number) })
+  })
+
   it('more attribute blocks than the caller allows, which are kept because they may change', async () => {
     const withBlock = (i: number) =>
       Buffer.concat([pax([['SCHILY.xattr.user.a', 'x'.repeat(200)]]), directory(`d${i}`)])
@@ -250,6 +266,31 @@ describe('layerRootHash allows', () => {
     const once = await hashOf(archive(large, directory('d')))
     expect(twice.blocks).toBe(once.blocks)
     expect(twice.rootHash).not.toBe(once.rootHash)
+  })
+})
+
+describe('layerRootHash stops', () => {
+  it('in the middle of a hole, and lets the event loop turn meanwhile', async () => {
+    const controller = new AbortController()
+    const reason = new Error('enough')
+    setTimeout(() => {
+      controller.abort(reason)
+    }, 20)
+    const { signal } = controller
+    await expect(layerRootHash(pieces(sparseFile(100 * gibibyte)), { signal })).rejects.toBe(reason)
+  })
+
+  it('while it reads what is behind the archive', async () => {
+    const controller = new AbortController()
+    const reason = new Error('enough')
+    async function* endless() {
+      yield archive(file('f'))
+      for (let i = 0; ; i++) {
+        if (i === 3) controller.abort(reason)
+        yield new Uint8Array(512)
+      }
+    }
+    await expect(layerRootHash(endless(), { signal: controller.signal })).rejects.toBe(reason)
   })
 })
 
@@ -313,4 +354,9 @@ async function* zeroFile(size: number): AsyncGenerator<Uint8Array, void, void> {
 
 async function hashOf(tar: Uint8Array, options?: LayerHashOptions): Promise<LayerHash> {
   return layerRootHash(pieces(tar, 65_536), options)
+}
+
+/** One sparse file that is a hole, in GNU's old format. */
+function sparseFile(size: number): Buffer {
+  return archive(entry({ name: 'sparse', type: 'S', format: 'gnu', patches: [[483, base256(BigInt(size), 12)]] }))
 }

@@ -126,17 +126,53 @@ describe('evaluateText', () => {
   it('refuses variables that double each other without end', () => {
     const growing = (next: (previous: string) => Json): JsonObject => ({
       variables: Object.fromEntries(
-        Array.from({ length: 60 }, (_, i) => [`v${i}`, i === 0 ? 'xxxxxxxx' : next(`variables('v${i - 1}')`)])
+        Array.from({ length: 40 }, (_, i) => [`v${i}`, i === 0 ? 'xxxxxxxx' : next(`variables('v${i - 1}')`)])
       )
     })
     const texts = templateScope({ template: growing((v) => `[concat(${v}, ${v})]`), parameters: {}, context })
-    expect(caught(() => evaluateText("[variables('v59')]", texts)).message).toContain('longer than')
+    expect(caught(() => evaluateText("[variables('v39')]", texts)).message).toContain('longer than')
     const trees = templateScope({
       template: growing((v) => ({ left: `[${v}]`, right: `[${v}]` })),
       parameters: {},
       context
     })
-    expect(caught(() => evaluateText("[variables('v59')]", trees)).message).toContain('stands for more than')
+    expect(caught(() => evaluateText("[variables('v39')]", trees)).message).toContain('stands for more than')
+  })
+
+  it('refuses variables that lead from one to the next too often, and neither order nor number of them', () => {
+    const variables = Object.fromEntries(
+      Array.from({ length: 5_000 }, (_, i) => [`v${i}`, i === 0 ? 'x' : `[variables('v${i - 1}')]`])
+    )
+    const names = templateScope({ template: { variables }, parameters: {}, context })
+    const error = caught(() => evaluateText("[variables('v4999')]", names))
+    expect([error.kind, error.message]).toEqual(['unsupported', expect.stringContaining('more than 50 names')])
+    for (let i = 0; i < 5_000; i++) expect(evaluateText(`[variables('v${i}')]`, names)).toBe('x')
+  })
+
+  it('refuses texts and lists that would be too large before it makes them', () => {
+    const large = { text: 'x'.repeat(1_000_000), list: Array.from({ length: 90_000 }, () => 1) }
+    const names = templateScope({ template: { variables: large }, parameters: {}, context })
+    const many = (item: string) => Array.from({ length: 1_000 }, () => item).join(', ')
+    const tooLong = [
+      `[concat(${many("variables('text')")})]`,
+      `[format('${'{0}'.repeat(7_000)}', variables('text'))]`,
+      "[resourceId(variables('text'), variables('text'), 'A.B/c', 'n')]"
+    ]
+    for (const text of tooLong) expect(caught(() => evaluateText(text, names)).message).toContain('longer than')
+    const lists = `[concat(${many("variables('list')")})]`
+    expect(caught(() => evaluateText(lists, names)).message).toContain('stands for more than')
+  })
+
+  it('does not repeat a key that was computed, since it may be a secret', () => {
+    const secret = templateScope({
+      template: { parameters: { key: { type: 'securestring' } }, variables: { map: {} } },
+      parameters: { key: { value: 'hunter2' } },
+      context
+    })
+    const error = caught(() => evaluateText("[variables('map')[parameters('key')]]", secret))
+    expect(error.message).toBe(
+      "The language expression property doesn't exist in 'variables('map')[parameters('key')]'."
+    )
   })
 
   it('answers damaged expressions with a value or an ArmTemplateError, and nothing else', () => {
@@ -234,6 +270,12 @@ describe('evaluateTemplate', () => {
       'a value that is not allowed',
       { p: { type: 'string', allowedValues: ['a'] } },
       { p: { value: 'b' } },
+      'allowed value'
+    ],
+    [
+      'a value with a number that no double holds',
+      { p: { type: 'array', allowedValues: [[1]] } },
+      { p: { value: [Number.POSITIVE_INFINITY] } },
       'allowed value'
     ],
     [

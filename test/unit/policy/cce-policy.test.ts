@@ -52,6 +52,25 @@ describe('parseCcePolicy', () => {
     expect(() => parseCcePolicy(open)).toThrow('expected "mount_device := data.framework.mount_device"')
   })
 
+  const openDoor = vector('open-door.rego')
+  const notOpen: readonly (readonly [string, string])[] = [
+    ['one open rule alone', 'package policy\nget_properties := {"allowed": true}'],
+    ['no API version', openDoor.replace(/api_svn.*\n/, '')],
+    ['two API versions', openDoor.replace(/(api_svn.*\n)/, '$1$1')],
+    ['no mount_device', openDoor.replace(/^mount_device.*\n/m, '')],
+    ['no mount_overlay', openDoor.replace(/^mount_overlay.*\n/m, '')],
+    ['no create_container', openDoor.replace(/^create_container.*\n/m, '')],
+    ['a rule twice', openDoor.replace(/^(mount_device.*\n)/m, '$1$1')],
+    ['a rule of no known name', `${openDoor}\nmount_devices := {"allowed": true}\n`],
+    ['a rule that refuses', openDoor.replace('dump_stacks := {"allowed": true}', 'dump_stacks := {"allowed": false}')]
+  ]
+  for (const [what, text] of notOpen) {
+    it(`does not take a policy with ${what} for an open door`, () => {
+      expect(text).not.toBe(openDoor)
+      expect(() => parseCcePolicy(text)).toThrow(UserError)
+    })
+  }
+
   const faults: readonly (readonly [string, (text: string) => string, string])[] = [
     ['an empty text', () => '', 'line 1: expected "package policy"'],
     ['the body of a fragment', () => vector('cases', 'sidecar-only', 'policy.rego'), 'expected "package policy"'],

@@ -86,6 +86,29 @@ describe('environment rules', () => {
     expect(patterns.slice(0, 3)).toEqual(['A=v', 'B=s', 'C=c'])
   })
 
+  it('warns of a secure value in the policy, whose bytes stay as they are', () => {
+    const [policy] = make(env({ name: 'B', secureValue: 'hunter2' }, { name: 'A', value: 'v' }))
+    expect(policy?.rego).toContain('"pattern":"B=hunter2"')
+    expect(policy?.warnings).toEqual([expect.stringMatching(/secureValue of B stands in the policy in clear text/)])
+    expect(policy?.warnings.join()).not.toContain('hunter2')
+  })
+
+  it('does not make a pattern of a name that is none', () => {
+    const template = { parameters: { key: { type: 'securestring' } } }
+    const options = { wildcardParameters: 'approve' } as const
+    for (const name of ['.*', 'A|B', '1A', 'A-B', 'É', ' A']) {
+      const made = { ...env({ name, value: "[parameters('key')]" }), template, options }
+      expect(() => make(made)).toThrow(`${JSON.stringify(name)} cannot be allowed with any value`)
+    }
+  })
+
+  it('takes no quadratic time for white space and half references', () => {
+    const value = `${' '.repeat(300_000)}x${"[parameters('".repeat(20_000)}`
+    const started = performance.now()
+    expect(make(env({ name: 'A', value }))).toHaveLength(1)
+    expect(performance.now() - started).toBeLessThan(2_000)
+  })
+
   const declared = { parameters: { key: { type: 'securestring' }, other: { type: 'string' } } }
   const open = env(
     { name: 'KEY', secureValue: "[parameters('key')]" },
@@ -357,6 +380,11 @@ describe('groups, fragments and options', () => {
       false,
       true
     ])
+  })
+
+  it('warns of debug mode', () => {
+    expect(make({ options: { debugMode: true } })[0]?.warnings).toEqual([expect.stringMatching(/^debug mode: /)])
+    expect(make({})[0]?.warnings).toEqual([])
   })
 
   it('warns of an infrastructure SVN below the default', () => {

@@ -35,6 +35,15 @@ describe('parseJsonText', () => {
     expect(({} as Record<string, unknown>)['polluted']).toBeUndefined()
   })
 
+  it('reads texts of any length and with any number of escapes', () => {
+    const text = JSON.stringify('\n"\\'.repeat(2_000_000))
+    expect(parseJsonText(text, 'refuse')).toHaveLength(6_000_000)
+  })
+
+  it.each(['"', '"a', '"\\', '"\\"', '"\\x"', '"\\u12"', '"a\nb"', '{"a'])('refuses the text %j', (text) => {
+    expect(() => parseJsonText(text, 'refuse')).toThrow('malformed string')
+  })
+
   it('says where a value in a longer text ends', () => {
     expect(parseJsonPrefix('x := [1] rest', 5, 'refuse').end).toBe(8)
   })

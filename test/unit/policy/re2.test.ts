@@ -23,6 +23,11 @@ const matching: readonly (readonly [string, string])[] = [
   ['A=.+?', 'A=long'],
   ['A=.', 'A=😀'],
   ['^A=x$', 'A=x'],
+  ['x|', 'anything'],
+  ['x|$', 'anything'],
+  ['X=.*|', 'Y=1'],
+  ['X=1|(?:)', 'Y=1'],
+  ['(?i)[\\d]\\D\\s\\S', '1a b'],
   ['/tmp/atlas/resolvconf/.+', '/tmp/atlas/resolvconf/x/y']
 ]
 
@@ -99,6 +104,14 @@ describe('the RE2 subset', () => {
     '(?i)é',
     '(?i)[à-é]',
     '$+',
+    '(?i)\\w',
+    '(?i)\\W',
+    '(?i:[\\w-])',
+    '(?i:[^\\W])',
+    '(?:(?:a{10}){10}){11}',
+    '(?:a{2,}|b{600}){2}',
+    '(?:b{501}?)*{2}',
+    '(?:(?:b{501})*){2}',
     '(?'
   ]
   for (const pattern of refused) {
@@ -109,8 +122,15 @@ describe('the RE2 subset', () => {
 
   it('refuses patterns that are too long, too large or too deep', () => {
     expect(() => compileRe2('a'.repeat(5000))).toThrow('longer')
-    expect(() => compileRe2('(a{100}){100}')).toThrow('too large')
+    expect(() => compileRe2('(?:aaa){1000}')).toThrow('too large')
+    expect(() => compileRe2('(a{100}){100}')).toThrow('multiply')
     expect(() => compileRe2('('.repeat(200) + ')'.repeat(200))).toThrow('nested')
+  })
+
+  it('multiplies only counts in braces that stand in each other', () => {
+    expect(compileRe2('^(?:a{10}){10}$').matches('a'.repeat(100))).toBe(true)
+    expect(compileRe2('^a{600}b{600}$').matches('a'.repeat(600) + 'b'.repeat(600))).toBe(true)
+    expect(compileRe2('^(?:a{600}){0}$').matches('')).toBe(true)
   })
 
   it('takes no exponential time', () => {
@@ -126,12 +146,14 @@ describe('the RE2 subset', () => {
 
   it('agrees with JavaScript on random patterns that both read alike', () => {
     const random = generator(7)
-    const pieces = ['a', 'b', '.', '[ab]', '[^a]', '(?:ab|b)', '(?:a|)']
+    const pieces = ['a', 'b', '.', '[ab]', '[^a]', '(?:ab|b)', '(?:a|)', '(?:|a)']
     const counts = ['', '', '*', '+', '?', '{2}', '{1,2}']
     for (let round = 0; round < 3_000; round++) {
-      const pattern = Array.from({ length: 1 + random(5) }, () => pick(pieces, random) + pick(counts, random)).join('')
+      const sequence = () =>
+        Array.from({ length: random(5) }, () => pick(pieces, random) + pick(counts, random)).join('')
+      const pattern = Array.from({ length: 1 + random(3) }, sequence).join('|') + pick(['', '', '|$', '$'], random)
       const text = Array.from({ length: random(7) }, () => pick(['a', 'b', 'c'], random)).join('')
-      const expected = new RegExp(`^${pattern}$`, 'u').test(text)
+      const expected = new RegExp(pattern.endsWith('$') ? `^${pattern}` : `^${pattern}$`, 'u').test(text)
       expect([pattern, text, compileAnchored(pattern).matches(text)]).toEqual([pattern, text, expected])
     }
   })

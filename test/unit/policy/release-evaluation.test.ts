@@ -74,7 +74,11 @@ describe('the operators of a release policy', () => {
     word: 'abc',
     empty: '',
     deep: { inner: 'x' },
-    'a.b': 1
+    'a.b': 1,
+    long: '9007199254740993',
+    unsafe: 2 ** 53,
+    negative: '-1.5',
+    endless: '1'.repeat(2_000)
   }
   const cases: readonly (readonly [string, boolean])[] = [
     ['{"claim":"number","equals":5}', true],
@@ -107,6 +111,17 @@ describe('the operators of a release policy', () => {
     ['{"claim":"a.b","equals":1}', true],
     ['{"claim":"constructor","exists":true}', false],
     ['{"claim":"deep.__proto__","exists":true}', false],
+    ['{"claim":"long","greater":"9007199254740992"}', true],
+    ['{"claim":"long","lessOrEquals":"9007199254740992"}', false],
+    ['{"claim":"long","less":"9007199254740993.1"}', true],
+    ['{"claim":"long","equals":"9007199254740992"}', false],
+    ['{"claim":"unsafe","equals":"9007199254740992"}', false],
+    ['{"claim":"unsafe","notEquals":"1"}', false],
+    ['{"claim":"unsafe","greater":1}', false],
+    ['{"claim":"unsafe","exists":true}', true],
+    ['{"claim":"negative","less":"-1.49"}', true],
+    ['{"claim":"negative","greater":-2}', true],
+    ['{"claim":"endless","greater":1}', false],
     ['{"anyOf":[{"claim":"word","equals":"x"},{"claim":"word","equals":"abc"}]}', true],
     ['{"anyOf":[{"claim":"word","equals":"x"},{"claim":"word","equals":"y"}]}', false],
     ['{"allOf":[{"claim":"word","equals":"abc"},{"anyOf":[{"claim":"number","less":9}]}]}', true],

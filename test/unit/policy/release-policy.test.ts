@@ -114,13 +114,33 @@ describe('parseReleasePolicy', () => {
     ['a condition that is a text', condition('"c"'), 'must be an object'],
     ['deep nesting', condition('{"allOf":['.repeat(10) + claim + ']}'.repeat(10)), 'levels deep'],
     ['too many conditions', condition(Array.from({ length: 1_001 }, () => claim).join(',')), 'more than 1000'],
-    ['too long a text', ' '.repeat(70_000), 'longer than']
+    ['an integer beyond 2^53', condition('{"claim":"c","equals":9007199254740993}'), 'number 9007199254740993 cannot'],
+    [
+      'an integer beyond 2^53 that a double holds',
+      condition('{"claim":"c","equals":9007199254740992}'),
+      'cannot be kept'
+    ],
+    ['a negative integer beyond 2^53', condition('{"claim":"c","less":-9007199254740993}'), 'cannot be kept'],
+    ['a number with too many digits', condition('{"claim":"c","less":0.10000000000000000001}'), 'cannot be kept'],
+    ['a number with an exponent', condition('{"claim":"c","less":1e3}'), 'number 1e3 cannot be kept exactly'],
+    ['a number that is written in another way than its text', condition('{"claim":"c","equals":1.0}'), 'number 1.0'],
+    ['a negative zero', condition('{"claim":"c","equals":-0}'), 'number -0'],
+    ['too long a text', ' '.repeat(70_000), 'longer than'],
+    ['a text that is too long in bytes', condition(`{"claim":"${'é'.repeat(40_000)}","equals":"v"}`), '65536 bytes']
   ]
   for (const [what, text, problem] of faults) {
     it(`refuses ${what}`, () => {
       expect(() => parseReleasePolicy(text)).toThrow(problem)
     })
   }
+
+  it('reads numbers that have one spelling', () => {
+    for (const number of ['0', '-1', '9007199254740991', '4.5', '-0.25']) {
+      expect(encodeReleasePolicy(parseReleasePolicy(condition(`{"claim":"c","less":${number}}`)))).toContain(
+        `:${number}`
+      )
+    }
+  })
 
   it('refuses bytes that are not UTF-8', () => {
     expect(() => parseReleasePolicy(Uint8Array.of(0x7b, 0xff))).toThrow('not UTF-8')
