@@ -14,6 +14,8 @@ export default {
       }
     ]
   },
+  // Most tests wait for sockets and processes; jest's own choice on two cores is one worker.
+  maxWorkers: 2,
   // A hung socket must fail the run instead of holding it until the pipeline's own limit.
   testTimeout: 30_000
 }

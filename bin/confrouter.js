@@ -13,7 +13,6 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
 // `confrouter status | head -1` ends our reader early; that is no failure of ours.
 process.stdout.on('error', (error) => {
   if (error.code !== 'EPIPE') throw error
-  process.exit(0)
 })
 
 process.exitCode = await main({

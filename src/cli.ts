@@ -1,4 +1,5 @@
 import { Command, CommanderError } from 'commander'
+import { UserError } from './base/user-error.js'
 import type { App, Execute } from './commands/app.js'
 import { deploymentCommands } from './commands/deployment.js'
 import { downCommand } from './commands/down.js'
@@ -16,6 +17,8 @@ export interface Io {
   readonly environment: Readonly<Record<string, string | undefined>>
   /** Aborted by the first interruption. */
   readonly signal: AbortSignal
+  /** Ask as on a cloud that costs money, though nothing does: how the questions are tried out. */
+  readonly asksOnLoopback?: boolean
 }
 
 /** Runs one command line and returns its exit code. */
@@ -26,7 +29,7 @@ export async function main(io: Io): Promise<number> {
     try {
       await verb(appFor(io, terminal), options)
     } catch (error) {
-      exitCode = terminal.failure(error, { command: name })
+      exitCode = terminal.failure(error, { command: name, flags: flagsOf(options) })
     }
   }
   const program = new Command('confrouter')
@@ -53,7 +56,15 @@ export async function main(io: Io): Promise<number> {
     await program.parseAsync([...io.argv], { from: 'user' })
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error
-    return error.exitCode === 0 ? 0 : 2
+    if (error.exitCode === 0) return 0
+    if (io.argv.includes('--json')) {
+      const problem = error.message.replace(/^error: /, '')
+      terminalFor(io, { json: true, quiet: true }).failure(
+        new UserError('usage', 'usage.invalid', problem, { next: ['confrouter --help'] }),
+        { command: io.argv[0] ?? '' }
+      )
+    }
+    return 2
   }
   return exitCode
 }
@@ -63,6 +74,22 @@ function inherit(command: Command, parent: Command): Command {
   command.copyInheritedSettings(parent)
   for (const child of command.commands) inherit(child, command)
   return command
+}
+
+/** The flags that chose configuration, cloud and state, as they were given. */
+function flagsOf(options: object): string {
+  const { config, cloud, local, stateDir } = options as {
+    readonly config?: string
+    readonly cloud?: string
+    readonly local?: boolean
+    readonly stateDir?: string
+  }
+  return [
+    local === true ? ' --local' : '',
+    cloud === undefined ? '' : ` --cloud ${cloud}`,
+    config === undefined || config === 'confrouter.yaml' ? '' : ` --config ${config}`,
+    stateDir === undefined || stateDir === '.confrouter' ? '' : ` --state-dir ${stateDir}`
+  ].join('')
 }
 
 interface OutputOptions {
@@ -99,7 +126,8 @@ function appFor(io: Io, terminal: Terminal): App {
       return openSession(command, options, access, {
         environment: io.environment,
         signal: io.signal,
-        say: (message) => terminal.warn(message)
+        say: (message) => terminal.warn(message),
+        ...(io.asksOnLoopback === undefined ? {} : { asksOnLoopback: io.asksOnLoopback })
       })
     },
     emulator: {

@@ -10,6 +10,7 @@ export interface ContainerGroup {
   readonly state: string
   readonly ip: string | undefined
   readonly fqdn: string | undefined
+  readonly dnsLabel: string | undefined
   readonly ports: readonly number[]
   /** Base64 of the CCE policy, as deployed. */
   readonly ccePolicy: string | undefined
@@ -107,6 +108,7 @@ function describe(group: SdkContainerGroup, name: string): ContainerGroup {
     state: group.instanceView?.state ?? 'Unknown',
     ip: group.ipAddress?.ip,
     fqdn: group.ipAddress?.fqdn,
+    dnsLabel: group.ipAddress?.dnsNameLabel,
     ports: (group.ipAddress?.ports ?? []).map(({ port }) => port),
     ccePolicy: group.confidentialComputeProperties?.ccePolicy,
     identityIds: Object.keys(group.identity?.userAssignedIdentities ?? {}),

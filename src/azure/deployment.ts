@@ -5,7 +5,7 @@ import type { AzureSession } from './session.js'
 export interface WantedDeployment {
   readonly resourceGroup: string
   readonly name: string
-  readonly template: Record<string, unknown>
+  readonly template: Readonly<Record<string, unknown>>
   /** Values by parameter name. */
   readonly parameters: Readonly<Record<string, unknown>>
 }
@@ -28,7 +28,14 @@ export async function deployTemplate(
   const options = { abortSignal: azure.signal, updateIntervalInMs: azure.environment.pollIntervalMs }
   try {
     if (resume.token === undefined) {
-      await client.deployments.beginValidateAndWait(wanted.resourceGroup, wanted.name, { properties }, options)
+      const { error } = await client.deployments.beginValidateAndWait(
+        wanted.resourceGroup,
+        wanted.name,
+        { properties },
+        options
+      )
+      // A template that is wrong comes back as an answer, not only as a status.
+      if (error !== undefined) throw Object.assign(new Error('the template is not valid'), { error })
     }
     const poller = await client.deployments.beginCreateOrUpdate(
       wanted.resourceGroup,

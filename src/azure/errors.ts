@@ -23,11 +23,19 @@ interface Remedy {
   readonly next: readonly string[]
 }
 
+interface Rule {
+  readonly azure: string
+  readonly inner?: string
+  /** HTTP status, where the code alone means several things. */
+  readonly status?: number
+  readonly remedy: Remedy
+}
+
 /**
  * Azure code, or Azure code and inner code, to the product's error. Most specific first; matched
  * against the nested causes from the innermost out. docs/errors.md has an entry for each `code`.
  */
-const catalogue: readonly { readonly azure: string; readonly inner?: string; readonly remedy: Remedy }[] = [
+const catalogue: readonly Rule[] = [
   entry('Forbidden', 'ForbiddenByRbac', {
     code: 'keyvault.forbidden',
     fault: 'cloud',
@@ -75,8 +83,7 @@ const catalogue: readonly { readonly azure: string; readonly inner?: string; rea
   entry('AuthorizationFailed', undefined, {
     code: 'azure.forbidden',
     fault: 'cloud',
-    problem: (what) => `no permission to change ${what}`,
-    why: 'creating role assignments needs Owner, or Contributor together with User Access Administrator',
+    problem: (what) => `no permission for this on ${what}`,
     next: ['az role assignment list --assignee YOU --all -o table']
   }),
   entry('ContainerGroupQuotaReached', undefined, {
@@ -85,12 +92,17 @@ const catalogue: readonly { readonly azure: string; readonly inner?: string; rea
     problem: (what) => `${what} exceeds the quota of the region`,
     next: ['az container list-usage --location REGION -o table', 'set location to another region in confrouter.yaml']
   }),
-  entry('ServiceUnavailable', undefined, {
-    code: 'aci.no-capacity',
-    fault: 'cloud',
-    problem: (what) => `the region has no capacity for ${what}`,
-    next: ['run the same command again later', 'set location to another region in confrouter.yaml']
-  }),
+  {
+    azure: 'ServiceUnavailable',
+    // With 409 it is ACI's word for "no capacity", with 503 any service's for "not now".
+    status: 409,
+    remedy: {
+      code: 'aci.no-capacity',
+      fault: 'cloud',
+      problem: (what) => `the region has no capacity for ${what}`,
+      next: ['run the same command again later', 'set location to another region in confrouter.yaml']
+    }
+  },
   entry('InvalidCcePolicy', undefined, {
     code: 'aci.policy-invalid',
     fault: 'cloud',
@@ -107,7 +119,7 @@ const catalogue: readonly { readonly azure: string; readonly inner?: string; rea
   })
 ]
 
-function entry(azure: string, inner: string | undefined, remedy: Remedy) {
+function entry(azure: string, inner: string | undefined, remedy: Remedy): Rule {
   return inner === undefined ? { azure, remedy } : { azure, inner, remedy }
 }
 
@@ -126,14 +138,16 @@ function template(): Remedy {
  */
 export function toUserError(error: unknown, what: string, failedOperation?: unknown): unknown {
   if (error instanceof UserError || isAbort(error)) return error
+  const noCredential = credentialError(error)
+  if (noCredential !== undefined) return noCredential
   const facts = azureErrorFacts(failedOperation ?? error) ?? azureErrorFacts(error)
   if (facts === undefined) return networkError(error, what) ?? error
   const causes = [...facts.nested].reverse()
-  for (const { azure, inner, remedy } of catalogue) {
+  for (const { azure, inner, status, remedy } of catalogue) {
     const hit =
       (facts.code === azure && (inner === undefined || facts.innerCode === inner)) ||
       (inner === undefined && causes.some((cause) => cause.code === azure))
-    if (!hit) continue
+    if (!hit || (status !== undefined && facts.status !== status)) continue
     return new UserError(remedy.fault, remedy.code, remedy.problem(what, facts), {
       why: remedy.why ?? facts.message,
       next: remedy.next,
@@ -237,9 +251,30 @@ function isAbort(error: unknown): boolean {
   return error instanceof Error && error.name === 'AbortError'
 }
 
+/** What @azure/identity throws when no credential of its chain gives a token; it has no status and no code. */
+function credentialError(error: unknown): UserError | undefined {
+  const names = [
+    'AggregateAuthenticationError',
+    'CredentialUnavailableError',
+    'AuthenticationRequiredError',
+    'AuthenticationError'
+  ]
+  if (!(error instanceof Error) || !names.includes(error.name)) return undefined
+  return new UserError('machine', 'auth.not-logged-in', 'no credential for Azure was found', {
+    why: 'neither the environment nor the Azure CLI nor another source gave a token',
+    next: ['az login', 'set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET'],
+    cause: error
+  })
+}
+
 function networkError(error: unknown, what: string): UserError | undefined {
   const code = (error as { code?: unknown } | null)?.code
-  if (typeof code !== 'string' || !/^(E[A-Z]+|REQUEST_SEND_ERROR|[A-Z_]*CERT[A-Z_]*)$/.test(code)) return undefined
+  if (
+    typeof code !== 'string' ||
+    !/^(E[A-Z_]+|REQUEST_SEND_ERROR|UNABLE_TO_[A-Z_]+|ERR_TLS_[A-Z_]+|[A-Z_]*CERT[A-Z_]*)$/.test(code)
+  ) {
+    return undefined
+  }
   return new UserError('cloud', 'azure.unreachable', `${what}: Azure cannot be reached (${code})`, {
     why: error instanceof Error ? error.message : undefined,
     next: ['check the network, HTTPS_PROXY and NO_PROXY, then run the same command again'],

@@ -5,6 +5,7 @@ import type { AzureSession } from './session.js'
 export interface Vault {
   readonly id: string
   readonly name: string
+  readonly location: string
   /** `https://…`, without a trailing slash. */
   readonly vaultUri: string
   readonly premium: boolean
@@ -23,12 +24,13 @@ export interface DeletedVault {
 export async function getVault(azure: AzureSession, resourceGroup: string, name: string): Promise<Vault | undefined> {
   const client = await azure.vaults()
   try {
-    const { id, properties } = await client.vaults.get(resourceGroup, name, { abortSignal: azure.signal })
+    const { id, location, properties } = await client.vaults.get(resourceGroup, name, { abortSignal: azure.signal })
     if (properties.vaultUri === undefined)
       throw new UserError('cloud', 'azure.error', `key vault "${name}" has no URI yet`)
     return {
       id: id ?? '',
       name,
+      location: location ?? '',
       vaultUri: properties.vaultUri.replace(/\/$/, ''),
       premium: properties.sku.name === 'premium',
       rbacAuthorization: properties.enableRbacAuthorization === true,

@@ -18,8 +18,12 @@ export interface RoleAssignment {
   readonly role: RoleName
 }
 
-/** The assignment's resource id if the principal has the role at exactly this scope. */
-export async function findRoleAssignment(azure: AzureSession, wanted: RoleAssignment): Promise<string | undefined> {
+/** The assignment's resource id if the principal has the role at this scope, or above it where that is as good. */
+export async function findRoleAssignment(
+  azure: AzureSession,
+  wanted: RoleAssignment,
+  where: 'exactly' | 'here-or-above'
+): Promise<string | undefined> {
   const client = await azure.authorization()
   try {
     const assignments = client.roleAssignments.listForScope(wanted.scope, {
@@ -28,14 +32,20 @@ export async function findRoleAssignment(azure: AzureSession, wanted: RoleAssign
     })
     for await (const assignment of assignments) {
       const sameRole = assignment.roleDefinitionId?.toLowerCase().endsWith(roles[wanted.role]) ?? false
-      const sameScope = assignment.scope?.toLowerCase() === wanted.scope.toLowerCase()
-      if (sameRole && sameScope && assignment.principalId === wanted.principalId) return assignment.id
+      if (sameRole && covers(assignment.scope, wanted.scope, where) && assignment.principalId === wanted.principalId)
+        return assignment.id
     }
     return undefined
   } catch (error) {
     if (isNotFound(error)) return undefined
     throw toUserError(error, `role assignments on ${wanted.scope}`)
   }
+}
+
+function covers(scope: string | undefined, wanted: string, where: 'exactly' | 'here-or-above'): boolean {
+  const [has, needs] = [scope?.toLowerCase() ?? '', wanted.toLowerCase()]
+  if (has === needs) return true
+  return where === 'here-or-above' && (has === '/' || needs.startsWith(`${has.replace(/\/$/, '')}/`)) && has !== ''
 }
 
 /**

@@ -11,6 +11,7 @@ import { decodeBase64Url, utf8 } from '../base/encoding.js'
 import { UserError } from '../base/user-error.js'
 import { createCredential } from './credential.js'
 import type { AzureEnvironment } from './environment.js'
+import { toUserError } from './errors.js'
 
 /** Who runs the command, as the claims of its ARM token say; asks no directory. */
 export interface Caller {
@@ -60,7 +61,13 @@ export function openAzure(environment: AzureEnvironment, subscriptionId: string,
     environment,
     subscriptionId,
     signal,
-    caller: once(async () => readCaller(await credential(), environment.armScope)),
+    caller: once(async () => {
+      try {
+        return await readCaller(await credential(), environment.armScope)
+      } catch (error) {
+        throw toUserError(error, 'the credential')
+      }
+    }),
     resources: once(async () => {
       const { ResourceManagementClient } = await import('@azure/arm-resources')
       return new ResourceManagementClient(await credential(), subscriptionId, arm)
@@ -132,7 +139,8 @@ function rememberFailedOperation(keep: (body: unknown) => void): PipelinePolicy 
       if (response.bodyAsText?.includes('"Failed"')) {
         try {
           const body = JSON.parse(response.bodyAsText) as { status?: unknown } | null
-          if (body?.status === 'Failed') keep(body)
+          // With the headers, so that the request id is not lost.
+          if (body?.status === 'Failed') keep({ ...body, response: { headers: response.headers } })
         } catch {
           // Not JSON: the SDK reports it in its own words.
         }

@@ -17,6 +17,8 @@ export interface VaultKey {
   readonly id: string
   readonly name: string
   readonly publicKey: RsaPublicJwk
+  /** Of the modulus, in bits. */
+  readonly size: number
   readonly exportable: boolean
   readonly hsm: boolean
   readonly immutablePolicy: boolean
@@ -134,6 +136,7 @@ function describe(key: KeyVaultKey): VaultKey {
     id: key.id,
     name: key.name,
     publicKey: { kty: 'RSA', n: encodeBase64Url(unsigned(n)), e: encodeBase64Url(unsigned(e)) },
+    size: unsigned(n).length * 8,
     exportable: key.properties.exportable === true,
     hsm: kty?.endsWith('-HSM') === true,
     immutablePolicy: policy?.immutable === true,

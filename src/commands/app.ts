@@ -1,4 +1,4 @@
-import type { Run } from '../steps/index.js'
+import type { Run, TrustChange } from '../steps/index.js'
 import type { Terminal } from '../terminal/index.js'
 import type { ApprovalOptions, SharedOptions } from './options.js'
 
@@ -18,8 +18,9 @@ export interface Session {
   readonly run: Run
   /** Questions are asked on clouds where a change costs something; never on loopback. */
   readonly asks: boolean
-  /** Records that a person or a flag approved this host data. */
-  acceptHostData(hostData: string): void
+  /** Whether a flag or a person has approved this change of trust. */
+  isAccepted(change: TrustChange): boolean
+  accept(change: TrustChange): void
   /** Ends what was started to hold the deployment, once nothing is left in it; absent where nothing was. */
   readonly endCloud?: () => Promise<unknown>
   close(): Promise<void>

@@ -1,5 +1,5 @@
 import { UserError } from '../base/user-error.js'
-import type { RunResults, Step } from '../steps/index.js'
+import type { RunResults, Step, TrustChange } from '../steps/index.js'
 import type { App, Session } from './app.js'
 import type { SharedOptions } from './options.js'
 
@@ -9,46 +9,65 @@ const signs = { create: '+', update: '~', replace: '±', none: '=', unknown: '?'
 export async function approvePlan(
   app: App,
   session: Session,
-  options: SharedOptions,
+  options: Pick<SharedOptions, 'yes'>,
   steps: readonly Step[]
 ): Promise<void> {
   if (!session.asks) return
   const { surveySteps } = await import('../steps/index.js')
-  const { list } = await surveySteps(session.run, steps)
-  const planned = list.filter(({ id }) => id !== 'smoke')
-  if (planned.every(({ action }) => action === 'none')) return
-  const { config } = session.run
-  app.terminal.info(
-    `confrouter plan · ${config.name} · ${config.cloud} · subscription ${session.run.azure.subscriptionId} · ${config.location}\n`
+  const { list } = await surveySteps(
+    session.run,
+    steps.filter(({ id }) => id !== 'smoke')
   )
-  for (const { action, title, reason } of planned) app.terminal.info(`  ${signs[action]} ${title.padEnd(22)} ${reason}`)
-  app.terminal.info('')
-  if (options.yes === true) return
-  const answer = await app.terminal.confirm({ question: 'Make these changes?', flag: '--yes' })
-  if (!answer) throw declined()
+  if (list.every(({ action }) => action === 'none')) return
+  const { config, azure } = session.run
+  const plan = [
+    `confrouter plan · ${config.name} · ${config.cloud} · subscription ${azure.subscriptionId} · ${config.location}`,
+    '',
+    ...list.map(({ action, title, reason }) => `  ${signs[action]} ${title.padEnd(22)} ${reason}`),
+    ''
+  ].join('\n')
+  if (options.yes === true) {
+    app.terminal.info(plan)
+    return
+  }
+  // Shown with the question, so that `--quiet` cannot hide what is being approved.
+  if (await app.terminal.confirm({ question: 'Make these changes?', details: plan, flag: '--yes' })) return
+  throw new UserError('user', 'user.declined', 'declined: nothing was changed')
 }
 
 /**
- * A change of what the key is released to is shown with old and new value and approved apart: `--yes`
- * does not cover it. The first deployment of a name changes no trust.
+ * A change of who can obtain the key is shown with old and new value and approved apart: `--yes` does
+ * not cover it. The first deployment of a name changes no trust.
  */
 export async function approveTrust(app: App, session: Session, results: RunResults): Promise<void> {
   if (!session.asks) return
-  const { hostData } = results.get('policy')
-  const { currentKeyPins } = await import('../steps/index.js')
-  const pins = await currentKeyPins(session.run, results, (text) => app.terminal.info(text))
-  if (pins === undefined || pins.includes(hostData)) return
-  app.terminal.info('\n  trust changes')
-  app.terminal.info(`    host data        ${pins.join(', ') || '(none)'}`)
-  app.terminal.info(`                  →  ${hostData}\n`)
-  const answer = await app.terminal.confirm({
-    question: 'From now on the key is released to the new host data and no longer to the old. Approve?',
-    flag: `--accept-host-data ${hostData}`
-  })
-  if (!answer) throw declined()
-  session.acceptHostData(hostData)
+  const { trustChanges } = await import('../steps/index.js')
+  const changes = await trustChanges(session.run, results, (text) => app.terminal.info(text))
+  await approveChanges(app, session, changes)
 }
 
-export function declined(): UserError {
-  return new UserError('user', 'user.declined', 'declined: nothing was changed')
+async function approveChanges(app: App, session: Session, changes: readonly TrustChange[]): Promise<void> {
+  const open = changes.filter((change) => !session.isAccepted(change))
+  if (open.length === 0) return
+  const approved = await app.terminal.confirm({
+    question: 'From now on the key is released by the new values only. Approve?',
+    details: [
+      '',
+      '  trust changes',
+      ...changes.map(({ what, from, to }) => `    ${what}\n      ${from}\n   →  ${to}`),
+      ''
+    ].join('\n'),
+    flag: open.map(flagFor).join(' ')
+  })
+  if (!approved) {
+    throw new UserError('user', 'user.declined', 'declined: the key was not changed; what was made before stays')
+  }
+  open.forEach((change) => session.accept(change))
+}
+
+/** The flag that approves a change in a pipeline, with the value it approves. */
+export function flagFor({ what, to }: TrustChange): string {
+  return what === 'attestation authority'
+    ? `--accept-authority ${to}`
+    : `--accept-host-data ${what === 'host data' ? to : 'HEX'}`
 }

@@ -1,4 +1,5 @@
 import { Command, Option } from 'commander'
+import { UserError } from '../base/user-error.js'
 import type { Outputs, RunResults, Step, StepId } from '../steps/index.js'
 import type { App, Execute, Session } from './app.js'
 import { approvePlan, approveTrust } from './approval.js'
@@ -97,6 +98,7 @@ function stepCommand(verb: Verb, execute: Execute): Command {
     execute<Options>(verb.name, async (app, options) => {
       const session = await app.open(verb.name, options, 'write')
       try {
+        if (verb.name === 'deploy') await session.run.providerKeys()
         const { withNeeds } = await import('../steps/index.js')
         const steps = withNeeds(verb.steps)
         await approvePlan(app, session, options, steps)
@@ -126,6 +128,7 @@ function smokeCommand(execute: Execute): Command {
       const { SmokeError, withNeeds } = await import('../steps/index.js')
       const session = await app.open('smoke', options, 'read')
       try {
+        requireAccessToken(session)
         const steps = withNeeds(['smoke'])
         const others = new Set(steps.map(({ id }) => id).filter((id) => id !== 'smoke'))
         const results = await runWithProgress(app, session, 'smoke', steps, {
@@ -158,6 +161,9 @@ function upCommand(execute: Execute): Command {
     execute<Options & { readonly smoke: boolean }>('up', async (app, options) => {
       const session = await app.open('up', options, 'write')
       try {
+        // What is missing is said before anything is made.
+        await session.run.providerKeys()
+        if (options.smoke) requireAccessToken(session)
         const { allSteps, withNeeds } = await import('../steps/index.js')
         const steps = options.smoke ? allSteps : allSteps.filter(({ id }) => id !== 'smoke')
         await approvePlan(app, session, options, steps)
@@ -174,6 +180,20 @@ function upCommand(execute: Execute): Command {
         await session.close()
       }
     })
+  )
+}
+
+/** The smoke test calls as a caller does, and in this mode a caller shows a token. */
+function requireAccessToken({ run }: Session): void {
+  if (run.config.access.mode !== 'token' || run.accessToken !== undefined) return
+  throw new UserError(
+    'config',
+    'access.token-missing',
+    'access.mode is token, and CONFROUTER_ACCESS_TOKEN is not set',
+    {
+      why: 'the smoke test needs a token whose SHA-256 is in access.tokensSha256',
+      next: ['put CONFROUTER_ACCESS_TOKEN into the environment or .env']
+    }
   )
 }
 

@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander'
+import { UserError } from '../base/user-error.js'
 import type { Execute } from './app.js'
-import { declined } from './approval.js'
 import { type SharedOptions, withDeployment } from './options.js'
 
 export function downCommand(execute: Execute): Command {
@@ -16,33 +16,39 @@ export function downCommand(execute: Execute): Command {
       const session = await app.open('down', options, 'write')
       try {
         const { run } = session
-        const list = deletions(run, { purge: options.purge === true })
+        const list = await deletions(run, { purge: options.purge === true })
         if (list.length > 0 && session.asks) {
-          for (const { title } of list) app.terminal.info(`  - ${title}`)
           const typed =
             options.confirm ??
             (await app.terminal.askText({
-              question: `Type ${run.config.name} to delete all of this`,
+              question: `${list.map(({ title }) => `  - ${title}`).join('\n')}\nType ${run.config.name} to delete all of this:`,
               flag: '--confirm <name>'
             }))
-          if (typed !== run.config.name) throw declined()
+          if (typed !== run.config.name) {
+            throw new UserError(
+              'user',
+              'user.declined',
+              `"${typed}" is not the name of this deployment; nothing was deleted`
+            )
+          }
         }
         const progress = app.terminal.progress('confrouter down', list)
-        try {
-          await deleteAll(run, list, progress)
-        } finally {
-          progress.close()
-        }
+        const outcomes = await deleteAll(run, list, progress).finally(() => progress.close())
         await session.endCloud?.()
-        const deleted = list.map(({ title }) => title)
+        const deleted = outcomes.filter(({ deleted: gone }) => gone).map(({ title }) => title)
+        const kept = outcomes.filter(({ deleted: gone }) => !gone).map(({ title }) => title)
         app.terminal.result({
-          human: deleted.length === 0 ? 'nothing to delete' : `deleted: ${deleted.join(', ')}`,
+          human: [
+            deleted.length === 0 ? 'nothing to delete' : `deleted: ${deleted.join(', ')}`,
+            ...(kept.length === 0 ? [] : [`kept: ${kept.join(', ')}`])
+          ].join('\n'),
           json: {
             schemaVersion: 1,
             ok: true,
             command: 'down',
             cloud: run.config.cloud,
             deleted,
+            kept,
             changed: deleted.length > 0
           }
         })

@@ -1,10 +1,11 @@
-import { type Command, Option } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 
 /** What every verb that acts on a deployment takes. */
 export interface SharedOptions {
   readonly config?: string
   readonly cloud?: string
   readonly local?: boolean
+  readonly engine?: string
   readonly stateDir?: string
   readonly json?: boolean
   readonly yes?: boolean
@@ -40,6 +41,7 @@ export function withDeployment(command: Command, example: string): Command {
       .addOption(new Option('--config <file>', 'configuration file').env('CONFROUTER_CONFIG'))
       .addOption(new Option('--cloud <name>', 'azure, azure-usgov, azure-china or local'))
       .addOption(new Option('--local', 'the same as --cloud local: Azure on loopback, no account needed'))
+      .addOption(new Option('--engine <name>', 'policy engine: auto, native or az'))
       .addOption(
         new Option('--state-dir <dir>', 'folder for state, policy and images')
           .env('CONFROUTER_STATE_DIR')
@@ -53,14 +55,23 @@ export function withApproval(command: Command): Command {
   return command
     .addOption(new Option('-y, --yes', 'answer yes to the plan; does not cover a change of trust'))
     .addOption(
-      new Option('--accept-host-data <hex>', 'approve a change of trust to exactly this host data').argParser((value) =>
-        value.toLowerCase()
+      new Option('--accept-host-data <hex>', 'approve that the key is released to exactly this host data').argParser(
+        hostData
       )
+    )
+    .addOption(
+      new Option('--accept-authority <url>', 'approve that tokens of exactly this attestation provider are believed')
     )
 }
 
 export interface ApprovalOptions {
   readonly acceptHostData?: string
+  readonly acceptAuthority?: string
+}
+
+function hostData(text: string): string {
+  if (!/^[0-9a-f]{64}$/.test(text)) throw new InvalidArgumentError('expected 64 lower-case hex characters')
+  return text
 }
 
 export function helpEnd(example: string): string {

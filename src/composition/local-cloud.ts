@@ -1,10 +1,12 @@
 import { spawn } from 'node:child_process'
-import { mkdir, open, readFile, rm } from 'node:fs/promises'
+import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { AzureEnvironment } from '../azure/environment.js'
 import { UserError } from '../base/user-error.js'
 import type { EmulatorControl, EmulatorOptions, EmulatorStatus } from '../commands/app.js'
+import { commandsFor } from '../emulator/command-line.js'
+import { resetEmulator, stopEmulator } from '../emulator/control.js'
 import { type EmulatorEnvironment, isAlive, readEnvironment } from '../emulator/environment.js'
 import { programs } from './package-files.js'
 
@@ -31,15 +33,37 @@ export function emulatorDirectory(stateDir: string): string {
   return resolve(stateDir, 'emulator')
 }
 
-/** The running emulator of a state directory, started if there is none. */
+/**
+ * The running emulator of a state directory, started if there is none. One that runs with another
+ * port or delay than is asked for throws a `UserError` `emulator.other-options`.
+ */
 export async function ensureEmulator(options: EmulatorOptions, signal: AbortSignal): Promise<EmulatorEnvironment> {
-  return (await runningEmulator(options.stateDir)) ?? (await startInBackground(options, signal))
+  const running = (await runningEmulator(options.stateDir)) ?? (await startInBackground(options, signal))
+  requireOptions(running, options)
+  return running
 }
 
 export async function runningEmulator(stateDir: string): Promise<EmulatorEnvironment | undefined> {
   const environment = await readEnvironment(emulatorDirectory(stateDir))
   return environment !== undefined && (await isAlive(environment)) ? environment : undefined
 }
+
+function requireOptions(running: EmulatorEnvironment, { stateDir, port, rbacDelay }: EmulatorOptions): void {
+  const has = { port: Number(new URL(running.armEndpoint).port), rbacDelay: running.rbacDelaySeconds }
+  const differing = [
+    ...(port === undefined || port === has.port ? [] : [`port ${has.port}, not ${port}`]),
+    ...(rbacDelay === undefined || rbacDelay === has.rbacDelay
+      ? []
+      : [`a role delay of ${has.rbacDelay} s, not ${rbacDelay} s`])
+  ]
+  if (differing.length === 0) return
+  throw new UserError('usage', 'emulator.other-options', `the emulator runs with ${differing.join(' and ')}`, {
+    why: 'its options are those that it was started with',
+    next: commandsFor(emulatorDirectory(stateDir), 'stop')
+  })
+}
+
+const maxLogBytes = 1024 * 1024
 
 /**
  * Starts the emulator as a process of its own, because the router that it runs has to outlive the
@@ -49,6 +73,7 @@ async function startInBackground(options: EmulatorOptions, signal: AbortSignal):
   const directory = emulatorDirectory(options.stateDir)
   await mkdir(directory, { recursive: true, mode: 0o700 })
   const logFile = join(directory, 'emulator.log')
+  await rotate(logFile)
   const log = await open(logFile, 'a', 0o600)
   const offset = (await log.stat()).size
   const child = spawn(process.execPath, [programs.cli, 'emulator', 'start', '--foreground', ...flagsOf(options)], {
@@ -75,8 +100,16 @@ async function startInBackground(options: EmulatorOptions, signal: AbortSignal):
   })
 }
 
+/** Keeps one file before the current one. */
+async function rotate(logFile: string): Promise<void> {
+  const size = (await stat(logFile).catch(() => undefined))?.size ?? 0
+  if (size > maxLogBytes) await rename(logFile, `${logFile}.1`)
+}
+
+/** Empty when a reset has deleted it meanwhile. */
 async function readLog(file: string, offset: number): Promise<string> {
-  return (await readFile(file)).subarray(offset).toString('utf8').trim()
+  const content = await readFile(file).catch(() => Buffer.alloc(0))
+  return content.subarray(offset).toString('utf8').trim()
 }
 
 function flagsOf({ stateDir, port, rbacDelay }: EmulatorOptions): string[] {
@@ -103,6 +136,7 @@ export function emulatorControl(signal: AbortSignal): EmulatorControl {
       const emulator = await startEmulator({
         directory: emulatorDirectory(options.stateDir),
         sidecarBundle: programs.sidecar,
+        log: (line) => void process.stderr.write(`${new Date().toISOString()} ${line}\n`),
         ...(options.port === undefined ? {} : { port: options.port }),
         ...(options.rbacDelay === undefined ? {} : { rbacDelaySeconds: options.rbacDelay })
       })
@@ -110,17 +144,14 @@ export function emulatorControl(signal: AbortSignal): EmulatorControl {
       await emulator.close()
     },
     async stop({ stateDir }) {
-      const running = await runningEmulator(stateDir)
-      if (running !== undefined) await stopProcess(running)
+      await stopEmulator(emulatorDirectory(stateDir))
       return describe(stateDir, undefined)
     },
     async status({ stateDir }) {
       return describe(stateDir, await runningEmulator(stateDir))
     },
     async reset({ stateDir }) {
-      const running = await runningEmulator(stateDir)
-      if (running !== undefined) await stopProcess(running)
-      await rm(emulatorDirectory(stateDir), { recursive: true, force: true })
+      await resetEmulator(emulatorDirectory(stateDir))
       // What was recorded about its resources is void with them.
       await rm(join(stateDir, 'state.json'), { force: true })
       return describe(stateDir, undefined)
@@ -132,23 +163,6 @@ function describe(stateDir: string, environment: EmulatorEnvironment | undefined
   const directory = emulatorDirectory(stateDir)
   if (environment === undefined) return { running: false, directory }
   return { running: true, directory, pid: environment.pid, armEndpoint: environment.armEndpoint }
-}
-
-/** The process answered as this directory's emulator a moment ago, so its id is not somebody else's. */
-async function stopProcess(environment: EmulatorEnvironment): Promise<void> {
-  process.kill(environment.pid, 'SIGTERM')
-  const deadline = Date.now() + 40_000
-  while (Date.now() < deadline) {
-    try {
-      process.kill(environment.pid, 0)
-    } catch {
-      return
-    }
-    await sleep(20)
-  }
-  throw new UserError('machine', 'emulator.not-stopped', `the emulator (process ${environment.pid}) does not end`, {
-    next: [`kill -9 ${environment.pid}`]
-  })
 }
 
 function untilAborted(signal: AbortSignal): Promise<void> {

@@ -5,13 +5,23 @@ import { type AzureEnvironment, azureEnvironment } from '../azure/environment.js
 import { openAzure } from '../azure/session.js'
 import { parseSha256Hex } from '../base/digest.js'
 import { UserError } from '../base/user-error.js'
-import type { Session } from '../commands/app.js'
+import type { EmulatorOptions, Session } from '../commands/app.js'
+import { flagFor } from '../commands/approval.js'
 import type { ApprovalOptions, SharedOptions } from '../commands/options.js'
-import { type Config, type ConfigDefaults, draftConfig, parseConfig } from '../config/index.js'
+import { type Config, type ConfigDefaults, type ConfigFlags, draftConfig, parseConfig } from '../config/index.js'
 import type { EmulatorEnvironment } from '../emulator/environment.js'
 import { dockerCredentialSource, openLayoutImage, openRegistryImage } from '../image/index.js'
-import { type ImageStore, openState, type PlatformTrust, type Run, takeLock } from '../steps/index.js'
-import { emulatorControl, ensureEmulator, localEnvironment } from './local-cloud.js'
+import {
+  type ImageStore,
+  openState,
+  otherDeployment,
+  type PlatformTrust,
+  type Run,
+  stateOwner,
+  takeLock,
+  type TrustChange
+} from '../steps/index.js'
+import { emulatorControl, ensureEmulator, localEnvironment, runningEmulator } from './local-cloud.js'
 import { readAssets } from './package-files.js'
 import { readProviderKeys, withDotEnv } from './provider-keys.js'
 import { trustedFetch } from './trusted-fetch.js'
@@ -22,6 +32,8 @@ export interface Surroundings {
   readonly environment: Environment
   readonly signal: AbortSignal
   readonly say: (message: string) => void
+  /** Ask as on a cloud that costs money, though nothing does: how the questions are tried out. */
+  readonly asksOnLoopback?: boolean
 }
 
 /** Everything in which one cloud differs from another, once its name is known. */
@@ -41,7 +53,7 @@ export async function openSession(
   command: string,
   options: SharedOptions & ApprovalOptions,
   access: 'read' | 'write',
-  { environment: processEnvironment, signal, say }: Surroundings
+  { environment: processEnvironment, signal, say, asksOnLoopback }: Surroundings
 ): Promise<Session> {
   const configFile = options.config ?? 'confrouter.yaml'
   const environment = await withDotEnv(processEnvironment, configFile)
@@ -49,50 +61,52 @@ export async function openSession(
   const sources = { text, fileName: configFile, flags: flagsOf(options), environment, otherVariables }
   const draft = draftConfig(sources)
   const stateDir = options.stateDir ?? '.confrouter'
+  await refuseOtherCloud(stateDir, draft.cloud)
   const release = access === 'write' ? await takeLock(stateDir, command, new Date(), say) : () => Promise.resolve()
   try {
     const loopback =
       draft.cloud === 'local'
-        ? await loopbackCloud(await ensureEmulator({ stateDir, ...draft.emulator }, signal), environment)
+        ? await loopbackCloud(await emulatorFor(access, { stateDir, ...draft.emulator }, signal), environment)
         : undefined
-    const { config } = parseConfig({ ...sources, defaults: loopback?.defaults ?? {} })
+    const { config } = parseConfig({
+      ...sources,
+      flags: { ...sources.flags, ...loopback?.fixed },
+      defaults: loopback?.defaults ?? {}
+    })
     const cloud = loopback ?? realCloud(config, stateDir, environment, signal)
-    const { azure, imageLayout, openImage, trust, listenAddress, simulated, readySeconds } = cloud
-    const accepted = new Set(options.acceptHostData === undefined ? [] : [options.acceptHostData])
-    const asks = !simulated
+    const accepted = new Set(
+      [options.acceptHostData, options.acceptAuthority?.replace(/\/$/, '')].filter((value) => value !== undefined)
+    )
+    const isAccepted = (change: TrustChange) =>
+      // The other conditions are approved together with the host data that they are conditions for.
+      accepted.has(change.to) || (change.what === 'conditions of release' && options.acceptHostData !== undefined)
+    const asks = !cloud.simulated || asksOnLoopback === true
+    let providerKeys: Promise<Readonly<Record<string, string>>> | undefined
     const run: Run = {
       config,
-      azure: openAzure(azure, config.subscription, signal),
+      azure: openAzure(cloud.azure, config.subscription, signal),
       state: await openState(stateDir, config.name, config.cloud),
       policyDirectory: join(stateDir, 'policy'),
-      imageStore: { layout: imageLayout, open: openImage, hashCache: join(stateDir, 'root-hashes.json') },
+      imageStore: { layout: cloud.imageLayout, open: cloud.openImage, hashCache: join(stateDir, 'root-hashes.json') },
       assets: await readAssets(),
-      trust,
-      providerKeys: await readProviderKeys(config, environment, configFile),
+      trust: cloud.trust,
+      providerKeys: () => (providerKeys ??= readProviderKeys(config, environment, configFile)),
       accessToken: environment['CONFROUTER_ACCESS_TOKEN'],
-      fetch: trustedFetch(azure.ca),
+      fetch: trustedFetch(cloud.azure.ca),
       now: () => new Date(),
       signal,
-      listenAddress,
-      simulated,
-      readySeconds,
+      listenAddress: cloud.listenAddress,
+      simulated: cloud.simulated,
+      readySeconds: cloud.readySeconds,
       approveTrust: async (change) => {
-        if (!asks || accepted.has(change.to)) return
-        throw new UserError(
-          'user',
-          'trust.not-approved',
-          `${change.what} would change from ${change.from} to ${change.to}`,
-          {
-            why: 'a change of who can obtain the key is approved apart from other changes',
-            next: [`confrouter ${command} --accept-host-data ${change.to}`]
-          }
-        )
+        if (asks && !isAccepted(change)) throw notApproved(command, change)
       }
     }
     return {
       run,
       asks,
-      acceptHostData: (hostData) => void accepted.add(hostData),
+      isAccepted,
+      accept: (change) => void accepted.add(change.to),
       ...(loopback === undefined ? {} : { endCloud: () => emulatorControl(signal).stop({ stateDir }) }),
       close: release
     }
@@ -100,6 +114,38 @@ export async function openSession(
     await release()
     throw error
   }
+}
+
+function notApproved(command: string, change: TrustChange): UserError {
+  return new UserError(
+    'user',
+    'trust.not-approved',
+    `${change.what} would change from ${change.from} to ${change.to}`,
+    {
+      why: 'a change of who can obtain the key is approved apart from other changes',
+      next: [`confrouter ${command} ${flagFor(change)}`]
+    }
+  )
+}
+
+/** Before anything is started: a state directory holds one deployment on one cloud. */
+async function refuseOtherCloud(stateDir: string, cloud: string): Promise<void> {
+  const owner = await stateOwner(stateDir)
+  if (owner !== undefined && owner.cloud !== cloud) throw otherDeployment(stateDir, owner, { cloud })
+}
+
+/** A look starts nothing: without a running emulator there is nothing to look at. */
+async function emulatorFor(
+  access: 'read' | 'write',
+  options: EmulatorOptions,
+  signal: AbortSignal
+): Promise<EmulatorEnvironment> {
+  if (access === 'write') return ensureEmulator(options, signal)
+  const running = await runningEmulator(options.stateDir)
+  if (running !== undefined) return running
+  throw new UserError('machine', 'emulator.not-running', `no emulator runs for ${options.stateDir}`, {
+    next: ['confrouter up --local', `confrouter emulator start --state-dir ${options.stateDir}`]
+  })
 }
 
 /** Variables of ours that are no settings of the deployment. */
@@ -119,26 +165,35 @@ async function readConfigFile(file: string, wasNamed: boolean): Promise<string |
   }
 }
 
-function flagsOf({ cloud, local }: SharedOptions): { cloud?: string } {
-  if (local !== true) return cloud === undefined ? {} : { cloud }
+function flagsOf({ cloud, local, engine }: SharedOptions): ConfigFlags {
+  const others = engine === undefined ? {} : { 'policy.engine': engine }
+  if (local !== true) return cloud === undefined ? others : { ...others, cloud }
   if (cloud !== undefined && cloud !== 'local') {
     throw new UserError('usage', 'usage.conflict', `--local and --cloud ${cloud} exclude each other`, {
       next: ['leave one of them out']
     })
   }
-  return { cloud: 'local' }
+  return { ...others, cloud: 'local' }
 }
 
-async function loopbackCloud(emulator: EmulatorEnvironment, environment: Environment): Promise<Cloud> {
+async function loopbackCloud(
+  emulator: EmulatorEnvironment,
+  environment: Environment
+): Promise<Cloud & { readonly fixed: ConfigFlags }> {
   const hasOpenAiKey = (environment['OPENAI_API_KEY'] ?? '') !== ''
   return {
     azure: await localEnvironment(emulator),
+    // Whatever a file for Azure says: on loopback there is one subscription and one place for images.
+    fixed: {
+      subscription: emulator.subscriptionId,
+      'image.repository': 'confrouter.local/router',
+      'image.builder': 'native',
+      'sidecar.image': emulator.sidecarImage
+    },
     defaults: {
       local: {
-        subscription: emulator.subscriptionId,
-        image: { repository: 'confrouter.local/router', builder: 'native' },
         containerGroup: { port: 18080 },
-        sidecar: { image: emulator.sidecarImage, port: 18081 },
+        sidecar: { port: 18081 },
         providers: {
           loopback: {
             baseUrl: emulator.loopbackProvider,

@@ -62,6 +62,8 @@ export interface ProviderConfig {
   readonly auth?: 'Bearer' | 'Key' | 'x-api-key' | 'api-key' | 'none' | undefined
   /** Where the router-owned key is read when it is sealed; never the key itself. */
   readonly apiKey?: ApiKeySource | undefined
+  /** Whether callers without a key of their own may use the provider's whole API with the router's. */
+  readonly accountAccess?: boolean | undefined
   readonly allowPrivate?: boolean | undefined
   readonly default?: boolean | undefined
 }

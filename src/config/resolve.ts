@@ -120,6 +120,7 @@ function fillProvider(raw: NonNullable<RawConfig['providers']>[string]): Provide
     baseUrl: raw.baseUrl === undefined ? undefined : withoutTrailingSlash(raw.baseUrl),
     auth: raw.auth,
     apiKey: apiKeySource(raw.apiKey),
+    accountAccess: raw.accountAccess,
     allowPrivate: raw.allowPrivate,
     default: raw.default
   })

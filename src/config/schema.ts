@@ -66,6 +66,9 @@ const providerSchema = section({
   )
     .meta({ oneOf: [{ required: ['env'] }, { required: ['file'] }] })
     .describe('Where the router-owned key is read when it is sealed for the router.'),
+  accountAccess: truth().describe(
+    'Lets callers without a key of their own use /providers/NAME/* with the router’s: they see and change what the account holds.'
+  ),
   allowPrivate: truth().describe('Allows http and addresses that are not public.'),
   default: truth().describe('Takes the calls whose model name has no provider prefix.')
 })
@@ -137,7 +140,9 @@ export const rawSchema = section({
   policy: section({
     engine: choice(['auto', 'az', 'native'])
       .meta({ default: builtInDefaults.policyEngine })
-      .describe('What makes the CCE policy: az confcom, the native generator, or az when it is installed.')
+      .describe(
+        'What makes the CCE policy: the native generator (auto and native) or az confcom, which has to be installed.'
+      )
   }).describe('The confidential computing enforcement policy.'),
   access: section({
     mode: choice(['open', 'token'])

@@ -1,8 +1,9 @@
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
 import { sha256Hex } from '../base/digest.js'
 import { canonicalJson } from '../base/json.js'
 import { UserError } from '../base/user-error.js'
-import { buildNativeImage } from '../image/index.js'
+import { buildNativeImage, ImageError } from '../image/index.js'
 import type { Outputs, Run, Step } from './run.js'
 
 /** Builds the router's image, or takes the configured digest, and pins it: `REPOSITORY@sha256:…`. */
@@ -43,27 +44,58 @@ function pinned(repository: string, digest: string): Outputs['image'] {
 /** Hash of all that goes into the image; equal inputs need no second build. */
 async function inputsOf(run: Run): Promise<string> {
   const { image } = run.config
-  const bundle = await routerBundle(run)
-  const recipe =
+  const source =
     image.builder === 'native'
-      ? canonicalJson(nativeConfig(run))
-      : await readFile(`${run.assets.buildContext}/Dockerfile`)
-  return sha256Hex(canonicalJson([image.builder, image.repository, sha256Hex(bundle), sha256Hex(recipe)]))
+      ? [sha256Hex(await routerBundle(run)), nativeConfig(run)]
+      : await hashFiles(run.assets.buildContext, contextFiles)
+  return sha256Hex(canonicalJson([image.builder, image.repository, tagOf(run), source]))
 }
 
+/** What the Dockerfile copies, and itself; .dockerignore lets nothing else into the context. */
+const contextFiles = [
+  'Dockerfile',
+  'package.json',
+  'npm-shrinkwrap.json',
+  'tsconfig.json',
+  'tsconfig.build.json',
+  'scripts',
+  'src'
+]
+
+async function hashFiles(folder: string, names: readonly string[]): Promise<readonly (readonly [string, string])[]> {
+  const hashes: (readonly [string, string])[] = []
+  for (const name of [...names].sort()) {
+    const path = join(folder, name)
+    if ((await stat(path)).isDirectory()) {
+      const below = (await readdir(path)).map((child) => join(name, child))
+      hashes.push(...(await hashFiles(folder, below)))
+    } else {
+      hashes.push([name, sha256Hex(await readFile(path))])
+    }
+  }
+  return hashes
+}
+
+function tagOf(run: Run): string {
+  return run.config.image.tag ?? run.assets.version
+}
+
+/** False if the image is gone or damaged, which building again mends; whatever else is in the way is an error of its own. */
 async function isThere(run: Run, reference: string): Promise<boolean> {
   try {
     await run.imageStore.open(reference)
     return true
-  } catch {
-    // Whatever the reason, building again either mends it or reports it better than a look could.
-    return false
+  } catch (error) {
+    if (error instanceof ImageError && gone.has(error.code)) return false
+    throw error
   }
 }
 
+const gone: ReadonlySet<string> = new Set(['image.not-found', 'image.malformed', 'image.digest-mismatch'])
+
 async function build(run: Run, note: (text: string) => void): Promise<string> {
   const { image } = run.config
-  const reference = `${image.repository}:${run.assets.version}`
+  const reference = `${image.repository}:${tagOf(run)}`
   if (image.builder === 'native') {
     const built = await buildNativeImage({
       layout: run.imageStore.layout,

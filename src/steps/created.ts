@@ -1,5 +1,4 @@
 import type { Run } from './run.js'
-import type { StateFile } from './state.js'
 
 /**
  * Notes that this deployment makes a resource, so that `down` knows what it may delete. Called when
@@ -11,10 +10,6 @@ export async function recordCreated(run: Pick<Run, 'state'>, id: string): Promis
     ...before,
     created: before.created.some((known) => sameId(known, id)) ? before.created : [...before.created, id]
   }))
-}
-
-export function wasCreated(state: StateFile, id: string): boolean {
-  return state.get().created.some((known) => sameId(known, id))
 }
 
 /** Resource id inside the deployment's group; `type` is for example `Microsoft.KeyVault/vaults`. */

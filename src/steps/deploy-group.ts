@@ -21,7 +21,7 @@ export const deployStep: Step<'deploy'> = {
   async observe(run, results) {
     const { containerGroup, resourceGroup } = run.config
     const group = await getContainerGroup(run.azure, resourceGroup, containerGroup.name)
-    const differences = group === undefined ? [] : differencesOf(run, results, group)
+    const differences = group === undefined ? [] : await differencesOf(run, results, group)
     if (group !== undefined && differences.length === 0) return { action: 'none', output: outputOf(run, group) }
     const mustReplace = differences.some(({ immutable }) => immutable)
     return {
@@ -40,7 +40,7 @@ interface Difference {
   readonly immutable: boolean
 }
 
-function differencesOf(run: Run, results: Results, group: ContainerGroup): readonly Difference[] {
+async function differencesOf(run: Run, results: Results, group: ContainerGroup): Promise<readonly Difference[]> {
   const { containerGroup, sidecar } = run.config
   const router = group.containers.find(({ name }) => name === 'router')
   const skr = group.containers.find(({ name }) => name === 'skr')
@@ -56,13 +56,19 @@ function differencesOf(run: Run, results: Results, group: ContainerGroup): reado
     [group.provisioningState !== 'Failed' && group.state !== 'Failed', 'it failed'],
     [group.state !== 'Stopped', 'it is stopped']
   ]
-  const { deployed } = run.state.get()
+  const { deployed, deployment } = run.state.get()
+  const isFinished = deployment === undefined && group.state === 'Running' && group.ip !== undefined
   const sealed = router?.environment[sealedSecretsVariable]
   const secretsAreCurrent =
-    deployed !== undefined && sealed === deployed.sealedSecrets && deployed.secretsMark === secretsMark(run, results)
+    deployed !== undefined &&
+    sealed === deployed.sealedSecrets &&
+    deployed.secretsMark === (await secretsMark(run, results))
   return [
     ...immutable.flatMap(([same, text]) => (same ? [] : [{ text, immutable: true }])),
-    ...(secretsAreCurrent ? [] : [{ text: 'its provider keys differ', immutable: false }])
+    ...(group.dnsLabel === containerGroup.dnsLabel ? [] : [{ text: 'its DNS label differs', immutable: false }]),
+    ...(secretsAreCurrent ? [] : [{ text: 'its provider keys differ', immutable: false }]),
+    // Left by a run that was killed: what it began is waited for or resumed.
+    ...(isFinished ? [] : [{ text: 'its deployment is not finished', immutable: false }])
   ]
 }
 
@@ -86,47 +92,56 @@ function sameIds(a: readonly string[], b: readonly string[]): boolean {
  * Tells whether the sealed secrets hold the current values without keeping the values: sealing the
  * same values twice gives different texts. Keyed with the key's id, so that a new key seals anew.
  */
-function secretsMark(run: Run, results: Results): string {
-  return createHmac('sha256', results.get('key').id).update(canonicalJson(run.providerKeys)).digest('hex')
+async function secretsMark(run: Run, results: Results): Promise<string> {
+  return createHmac('sha256', results.get('key').id)
+    .update(canonicalJson(await run.providerKeys()))
+    .digest('hex')
 }
 
 async function deploy(run: Run, results: Results, mustReplace: boolean, note: Note): Promise<Outputs['deploy']> {
   const { containerGroup, resourceGroup } = run.config
-  const policy = results.get('policy')
   await recordCreated(run, resourceId(run, 'Microsoft.ContainerInstance/containerGroups', containerGroup.name))
-  if (run.state.get().deployment === undefined)
-    await waitForIdleDeployment(run.azure, resourceGroup, deploymentName(run))
   if (mustReplace) {
     note('deleting the group, because Azure cannot change this in place')
+    await forgetDeployment(run)
+    await waitForIdleDeployment(run.azure, resourceGroup, deploymentName(run))
     await deleteContainerGroup(run.azure, resourceGroup, containerGroup.name)
   }
-  const sealedSecrets = await currentSealedSecrets(run, results)
-  note('deploying')
-  const { deployment } = run.state.get()
   try {
-    await deployTemplate(
-      run.azure,
-      {
-        resourceGroup,
-        name: deploymentName(run),
-        template: policy.template,
-        parameters: { sealedSecrets }
-      },
-      {
-        token: deployment?.hostData === policy.hostData ? deployment.token : undefined,
-        save: (token) =>
-          run.state.update(({ deployment: _old, ...state }) =>
-            token === undefined ? state : { ...state, deployment: { hostData: policy.hostData, token } }
-          )
-      }
-    )
+    await submit(run, results, note)
   } catch (error) {
     throw (await causeInGroup(run)) ?? error
   }
-  const group = await waitUntilRunning(run, note)
-  const output = outputOf(run, group)
+  const output = outputOf(run, await waitUntilRunning(run, note))
   await run.state.update((state) => ({ ...state, endpoint: output.endpoint }))
   return output
+}
+
+/** Resumes exactly this deployment if a killed run left it going, else waits for whatever goes on and submits it. */
+async function submit(run: Run, results: Results, note: Note): Promise<void> {
+  const { resourceGroup } = run.config
+  const wanted = {
+    resourceGroup,
+    name: deploymentName(run),
+    template: results.get('policy').template,
+    parameters: { sealedSecrets: await currentSealedSecrets(run, results) }
+  }
+  const inputs = sha256Hex(canonicalJson([wanted.template, wanted.parameters]))
+  const left = run.state.get().deployment
+  const token = left?.inputs === inputs ? left.token : undefined
+  if (token === undefined) await waitForIdleDeployment(run.azure, resourceGroup, wanted.name)
+  note(token === undefined ? 'deploying' : 'resuming the deployment of an interrupted run')
+  await deployTemplate(run.azure, wanted, {
+    token,
+    save: (saved) =>
+      saved === undefined
+        ? forgetDeployment(run)
+        : run.state.update((state) => ({ ...state, deployment: { inputs, token: saved } }))
+  })
+}
+
+function forgetDeployment(run: Run): Promise<void> {
+  return run.state.update(({ deployment: _left, ...state }) => state)
 }
 
 function deploymentName(run: Run): string {
@@ -138,13 +153,13 @@ function deploymentName(run: Run): string {
  * deploying. It is recorded before the deployment, so that the group can be compared with it after.
  */
 async function currentSealedSecrets(run: Run, results: Results): Promise<string> {
-  const mark = secretsMark(run, results)
+  const mark = await secretsMark(run, results)
   const { hostData } = results.get('policy')
   const { deployed } = run.state.get()
   if (deployed?.secretsMark === mark && deployed.hostData === hostData) return deployed.sealedSecrets
   const { publicKey } = results.get('key')
   const sealedSecrets = await sealSecrets({
-    values: run.providerKeys,
+    values: await run.providerKeys(),
     version: Math.floor(run.now().getTime() / 1000),
     recipient: publicKey
   })

@@ -1,110 +1,147 @@
 import { deleteAttestationProvider } from '../azure/attestation.js'
 import { deleteContainerGroup } from '../azure/container-group.js'
 import { deleteIdentity } from '../azure/identity.js'
-import { deleteVault, getDeletedVault, purgeVault } from '../azure/key-vault.js'
+import { deleteVault, getVault, purgeVault } from '../azure/key-vault.js'
 import { deleteResourceGroup, isResourceGroupEmpty } from '../azure/resource-group.js'
 import { deleteRoleAssignment } from '../azure/roles.js'
 import { UserError } from '../base/user-error.js'
-import { resourceGroupId, resourceId, wasCreated } from './created.js'
 import { interrupted } from './graph.js'
 import type { Run } from './run.js'
 
+/** One thing that `down` will delete. */
 export interface Deletion {
   readonly id: string
   readonly title: string
-  /** Returns what happened, for example `deleted`. */
-  run(): Promise<string>
+  /** Says why if it is kept after all. */
+  run(): Promise<{ readonly deleted: boolean; readonly says: string }>
 }
+
+/** A recorded resource id, taken apart: what is deleted is what was made, whatever the configuration says by now. */
+interface Recorded {
+  readonly id: string
+  readonly type: string
+  readonly resourceGroup: string
+  readonly name: string
+}
+
+/** In this order nothing is deleted that something else still needs. */
+const order = [
+  'containergroups',
+  'roleassignments',
+  'userassignedidentities',
+  'vaults',
+  'attestationproviders',
+  'resourcegroups'
+]
 
 /**
- * What `down` will delete, in order: only what `up` recorded as its own. A resource group goes last
+ * What `down` will delete, in order: exactly what `up` recorded as its own. A resource group goes last
  * and only if it is empty by then, because others may have put something into it.
+ *
+ * @throws UserError with fault `config` if a vault is to be purged that cannot be, before anything is deleted
  */
-export function deletions(run: Run, options: { readonly purge: boolean }): readonly Deletion[] {
-  const { config, azure, state } = run
-  const { resourceGroup, containerGroup, keyVault, identity, attestation, location } = config
-  const mine = (type: string, name: string) => wasCreated(state, resourceId(run, type, name))
-  const list: Deletion[] = []
-  const add = (id: string, title: string, work: () => Promise<string | void>) =>
-    list.push({ id, title, run: async () => (await work()) ?? 'deleted' })
-
-  if (mine('Microsoft.ContainerInstance/containerGroups', containerGroup.name)) {
-    add('deploy', `container group "${containerGroup.name}"`, () =>
-      deleteContainerGroup(azure, resourceGroup, containerGroup.name)
-    )
-  }
-  const assignments = state.get().created.filter((id) => /\/roleAssignments\/[^/]+$/i.test(id))
-  if (assignments.length > 0) {
-    add('roles', 'role assignments', async () => {
-      for (const id of assignments) await deleteRoleAssignment(azure, id)
-    })
-  }
-  if (mine('Microsoft.ManagedIdentity/userAssignedIdentities', identity.name)) {
-    add('identity', `identity "${identity.name}"`, () => deleteIdentity(azure, resourceGroup, identity.name))
-  }
-  if (mine('Microsoft.KeyVault/vaults', keyVault.name)) {
-    add('vault', `key vault "${keyVault.name}"`, () => deleteAndMaybePurge(run, options.purge))
-  }
-  const provider = attestation.name
-  if (provider !== undefined && mine('Microsoft.Attestation/attestationProviders', provider)) {
-    add('attestation', `attestation provider "${provider}"`, () =>
-      deleteAttestationProvider(azure, resourceGroup, provider)
-    )
-  }
-  if (wasCreated(state, resourceGroupId(run))) {
-    add('resource-group', `resource group "${resourceGroup}" in ${location}`, async () => {
-      if (!(await isResourceGroupEmpty(azure, resourceGroup))) return 'kept: it holds resources that `up` did not make'
-      await deleteResourceGroup(azure, resourceGroup)
-      return 'deleted'
-    })
-  }
-  return list
+export async function deletions(run: Run, options: { readonly purge: boolean }): Promise<readonly Deletion[]> {
+  const recorded = run.state
+    .get()
+    .created.map(parseResourceId)
+    .sort((a, b) => order.indexOf(a.type) - order.indexOf(b.type))
+  return Promise.all(recorded.map((resource) => deletionOf(run, resource, options.purge)))
 }
 
-/** Deletes one after the other and forgets what was recorded once all of it is gone. */
+/** Deletes one after the other. What is gone is forgotten at once, so that the same command continues after a kill. */
 export async function deleteAll(
   run: Run,
   list: readonly Deletion[],
   progress: { start(id: string): void; done(id: string, text: string): void; fail(id: string, text: string): void }
-): Promise<void> {
+): Promise<readonly { readonly title: string; readonly deleted: boolean }[]> {
+  const outcomes: { title: string; deleted: boolean }[] = []
   for (const deletion of list) {
     if (run.signal.aborted) throw interrupted()
     progress.start(deletion.id)
     try {
-      progress.done(deletion.id, await deletion.run())
+      const { deleted, says } = await deletion.run()
+      await run.state.update((state) => ({ ...state, created: state.created.filter((id) => id !== deletion.id) }))
+      outcomes.push({ title: deletion.title, deleted })
+      progress.done(deletion.id, says)
     } catch (error) {
       progress.fail(deletion.id, error instanceof Error ? error.message : String(error))
       throw error
     }
   }
   // The image and the sidecar's pin are no cloud resources: the next `up` goes on with them.
-  await run.state.update(({ version, name, cloud, image, sidecar }) => ({
+  await run.state.update(({ version, name, cloud, created, image, sidecar }) => ({
     version,
     name,
     cloud,
-    created: [],
+    created,
     ...(image === undefined ? {} : { image }),
     ...(sidecar === undefined ? {} : { sidecar })
   }))
+  return outcomes
 }
 
-async function deleteAndMaybePurge(run: Run, purge: boolean): Promise<string> {
-  const { keyVault, resourceGroup, location } = run.config
-  await deleteVault(run.azure, resourceGroup, keyVault.name)
-  const deleted = await getDeletedVault(run.azure, keyVault.name, location)
-  const until = deleted?.scheduledPurgeDate?.toISOString().slice(0, 10)
-  if (!purge || deleted === undefined) return `deleted; can be recovered${until === undefined ? '' : ` until ${until}`}`
-  if (deleted.purgeProtection) {
-    throw new UserError(
-      'cloud',
-      'keyvault.purge-protected',
-      `key vault "${keyVault.name}" cannot be purged${until === undefined ? '' : ` before ${until}`}`,
-      {
-        why: 'it was made with purge protection, which nobody can take off; it is deleted and can be recovered until then',
-        next: ['confrouter down   (without --purge)']
+async function deletionOf(run: Run, resource: Recorded, purge: boolean): Promise<Deletion> {
+  const { azure } = run
+  const { id, type, resourceGroup, name } = resource
+  const deletion = (title: string, work: () => Promise<void>, says = 'deleted'): Deletion => ({
+    id,
+    title,
+    run: () => work().then(() => ({ deleted: true, says }))
+  })
+  switch (type) {
+    case 'containergroups':
+      return deletion(`container group "${name}"`, () => deleteContainerGroup(azure, resourceGroup, name))
+    case 'roleassignments':
+      return deletion(`role assignment ${name}`, () => deleteRoleAssignment(azure, id))
+    case 'userassignedidentities':
+      return deletion(`identity "${name}"`, () => deleteIdentity(azure, resourceGroup, name))
+    case 'attestationproviders':
+      return deletion(`attestation provider "${name}"`, () => deleteAttestationProvider(azure, resourceGroup, name))
+    case 'vaults':
+      return vaultDeletion(run, resource, purge)
+    case 'resourcegroups':
+      return {
+        id,
+        title: `resource group "${name}"`,
+        async run() {
+          if (!(await isResourceGroupEmpty(azure, name))) {
+            return { deleted: false, says: 'kept: it holds resources that `up` did not make' }
+          }
+          await deleteResourceGroup(azure, name)
+          return { deleted: true, says: 'deleted' }
+        }
       }
-    )
+    default:
+      throw new UserError('machine', 'state.damaged', `the state records a resource of an unknown kind: ${id}`, {
+        next: [`look at ${run.state.directory}/state.json`]
+      })
   }
-  await purgeVault(run.azure, keyVault.name, location)
-  return 'deleted and purged'
+}
+
+async function vaultDeletion(run: Run, { id, resourceGroup, name }: Recorded, purge: boolean): Promise<Deletion> {
+  const vault = await getVault(run.azure, resourceGroup, name)
+  const location = vault?.location ?? run.config.location
+  if (purge && vault?.purgeProtection === true) {
+    throw new UserError('config', 'keyvault.purge-protected', `key vault "${name}" cannot be purged`, {
+      why: `it was made with purge protection, which nobody can take off; deleted, it can be recovered for ${vault.retentionDays} days`,
+      next: ['confrouter down   (without --purge)']
+    })
+  }
+  const until = new Date(run.now().getTime() + (vault?.retentionDays ?? 90) * 86_400_000).toISOString().slice(0, 10)
+  const fate = purge ? 'purged, which cannot be undone' : `recoverable until ${until}`
+  return {
+    id,
+    title: `key vault "${name}" (${fate})`,
+    async run() {
+      await deleteVault(run.azure, resourceGroup, name)
+      if (purge) await purgeVault(run.azure, name, location)
+      return { deleted: true, says: purge ? 'deleted and purged' : `deleted; ${fate}` }
+    }
+  }
+}
+
+function parseResourceId(id: string): Recorded {
+  const parts = id.split('/')
+  const resourceGroup = parts[4] ?? ''
+  return { id, type: (parts.at(-2) ?? '').toLowerCase(), resourceGroup, name: parts.at(-1) ?? '' }
 }

@@ -13,10 +13,10 @@ import { policyStep } from './write-policy.js'
 export { deleteAll, deletions } from './down.js'
 export { type Progress, RunResults, runSteps, type StepReport } from './graph.js'
 export { takeLock } from './lock.js'
-export { currentKeyPins } from './release-key.js'
+export { trustChanges } from './release-key.js'
 export * from './run.js'
 export { SmokeError } from './smoke-test.js'
-export { openState, type State, type StateFile } from './state.js'
+export { openState, otherDeployment, type State, type StateFile, stateOwner } from './state.js'
 export { type Survey, surveySteps } from './survey.js'
 
 /** Every step, in the order in which a reader expects to see them; `needs` decides the order of work. */

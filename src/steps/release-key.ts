@@ -1,7 +1,8 @@
 import { createKey, getKey, updateReleasePolicy, type VaultAccess, type VaultKey } from '../azure/vault-key.js'
+import { canonicalJson } from '../base/json.js'
 import { UserError } from '../base/user-error.js'
 import { hostDataOf, parseReleasePolicy, sameReleasePolicy } from '../policy/index.js'
-import type { Note, Results, Run, Step } from './run.js'
+import type { Note, Results, Run, Step, TrustChange } from './run.js'
 
 /**
  * The exportable RSA-HSM key under a release policy that names the host data. The current key is
@@ -27,7 +28,7 @@ export const keyStep: Step<'key'> = {
         }
       }
     }
-    refuseUnusable(key)
+    refuseUnusable(key, wanted.size)
     if (isBound(key, releasePolicy)) return { action: 'none', output: key }
     return {
       action: 'update',
@@ -38,20 +39,49 @@ export const keyStep: Step<'key'> = {
   }
 }
 
-/** Host data that the vault's key is released to today, or undefined if there is no such key yet. */
-export async function currentKeyPins(run: Run, results: Results, note: Note): Promise<readonly string[] | undefined> {
+/** What would change in who can obtain the key; empty if there is no key yet or it is bound as wanted. */
+export async function trustChanges(run: Run, results: Results, note: Note): Promise<readonly TrustChange[]> {
   const key = await getKey(vaultAccess(run, results, note), run.config.key.name)
-  return key?.releasePolicy === undefined ? undefined : pinsOf(key.releasePolicy)
+  return key === undefined ? [] : changesBetween(key.releasePolicy, results.get('policy').releasePolicy)
 }
 
-/** Host data that a release policy's text accepts; empty if it cannot be read as one. */
+/**
+ * Compares two release policies in the terms of who is trusted: which host data gets the key, and
+ * whose attestation tokens are believed. What is left is named as other conditions.
+ */
+export function changesBetween(before: string | undefined, after: string): readonly TrustChange[] {
+  if (isSame(before, after)) return []
+  const from = {
+    pins: before === undefined ? [] : pinsOf(before),
+    authorities: before === undefined ? [] : authoritiesOf(before)
+  }
+  const to = { pins: pinsOf(after), authorities: authoritiesOf(after) }
+  const changes: TrustChange[] = []
+  const compare = (what: TrustChange['what'], old: readonly string[], wanted: readonly string[]) => {
+    if (canonicalJson([...old].sort()) === canonicalJson([...wanted].sort())) return
+    changes.push({ what, from: old.join(', ') || '(none)', to: wanted.join(', ') })
+  }
+  compare('host data', from.pins, to.pins)
+  compare('attestation authority', from.authorities, to.authorities)
+  if (changes.length === 0) changes.push({ what: 'conditions of release', from: before ?? '(none)', to: after })
+  return changes
+}
+
+function authoritiesOf(releasePolicy: string): readonly string[] {
+  try {
+    return parseReleasePolicy(releasePolicy).anyOf.map(({ authority }) => authority.replace(/\/$/, ''))
+  } catch {
+    return ['(a policy that cannot be read)']
+  }
+}
+
+/** Host data that a release policy's text accepts. One that cannot be read may accept anything, and says so. */
 export function pinsOf(releasePolicy: string): readonly string[] {
   try {
     const pins = hostDataOf(parseReleasePolicy(releasePolicy))
     return pins === 'any' ? ['any'] : pins
   } catch {
-    // Somebody else's policy: it accepts none of ours, which is what the comparison then says.
-    return []
+    return ['(a policy that cannot be read)']
   }
 }
 
@@ -66,7 +96,7 @@ async function remember(run: Run, key: VaultKey): Promise<VaultKey> {
 
 /** Updates the policy if it differs, and believes only what the vault then says it keeps. */
 async function bind(run: Run, vault: VaultAccess, key: VaultKey, releasePolicy: string): Promise<VaultKey> {
-  refuseUnusable(key)
+  refuseUnusable(key, run.config.key.size)
   if (isBound(key, releasePolicy)) return key
   if (key.immutablePolicy) {
     throw new UserError(
@@ -78,11 +108,7 @@ async function bind(run: Run, vault: VaultAccess, key: VaultKey, releasePolicy: 
       }
     )
   }
-  await run.approveTrust({
-    what: `release policy of key "${key.name}"`,
-    from: pinsOf(key.releasePolicy ?? '').join(', ') || '(none)',
-    to: pinsOf(releasePolicy).join(', ')
-  })
+  for (const change of changesBetween(key.releasePolicy, releasePolicy)) await run.approveTrust(change)
   const updated = await updateReleasePolicy(vault, key, releasePolicy)
   if (isBound(updated, releasePolicy)) return updated
   throw new UserError(
@@ -96,16 +122,26 @@ async function bind(run: Run, vault: VaultAccess, key: VaultKey, releasePolicy: 
 }
 
 function isBound(key: VaultKey, releasePolicy: string): boolean {
-  if (key.releasePolicy === undefined) return false
+  return isSame(key.releasePolicy, releasePolicy)
+}
+
+function isSame(before: string | undefined, after: string): boolean {
+  if (before === undefined) return false
   try {
-    return sameReleasePolicy(parseReleasePolicy(key.releasePolicy), parseReleasePolicy(releasePolicy))
+    return sameReleasePolicy(parseReleasePolicy(before), parseReleasePolicy(after))
   } catch {
     // A text that is no release policy is not ours.
     return false
   }
 }
 
-function refuseUnusable(key: VaultKey): void {
+function refuseUnusable(key: VaultKey, size: number): void {
+  if (key.size !== size) {
+    throw new UserError('config', 'key.different', `key "${key.name}" has ${key.size} bits, wanted ${size}`, {
+      why: 'the size of a key cannot be changed',
+      next: [`set key.size: ${key.size} in confrouter.yaml`, 'set key.name to another name in confrouter.yaml']
+    })
+  }
   const problem = !key.hsm ? 'is not an HSM key' : !key.exportable ? 'is not exportable' : undefined
   if (problem === undefined) return
   throw new UserError('config', 'key.not-exportable', `key "${key.name}" ${problem}, so it can never be released`, {

@@ -4,8 +4,8 @@ import { recordCreated } from './created.js'
 import type { Step } from './run.js'
 
 /**
- * The operator may manage keys in the vault, the group's identity may release them. Both at the
- * vault and nowhere above it. List first, then a name that is the same on every run, and an
+ * The operator may manage keys in the vault, the group's identity may release them. What is made
+ * here is made at the vault and nowhere above it. List first, then a name that is the same on every run, and an
  * assignment that exists under another name is as good.
  */
 export const rolesStep: Step<'roles'> = {
@@ -29,7 +29,16 @@ export const rolesStep: Step<'roles'> = {
         role: 'Key Vault Crypto Service Release User'
       }
     ]
-    const found = await Promise.all(wanted.map((assignment) => findRoleAssignment(run.azure, assignment)))
+    const found = await Promise.all(
+      wanted.map((assignment) =>
+        // An operator who has the role above the vault needs none on it, and may not be able to give one.
+        findRoleAssignment(
+          run.azure,
+          assignment,
+          assignment.principalId === caller.objectId ? 'here-or-above' : 'exactly'
+        )
+      )
+    )
     const missing = wanted.filter((_, index) => found[index] === undefined)
     const output = { operator: caller.objectId }
     if (missing.length === 0) return { action: 'none', output }

@@ -22,8 +22,8 @@ export interface Run {
   /** The router program and the files that the image and the template are made from. */
   readonly assets: Assets
   readonly trust: PlatformTrust
-  /** Values of the provider keys by provider name. */
-  readonly providerKeys: Readonly<Record<string, string>>
+  /** Reads the provider keys, by provider name. Only what seals or compares them asks, so that the other verbs need none. */
+  readonly providerKeys: () => Promise<Readonly<Record<string, string>>>
   /** Token that the smoke test shows when `access.mode` is `token`. */
   readonly accessToken: string | undefined
   readonly fetch: typeof fetch
@@ -67,7 +67,7 @@ export interface PlatformTrust {
 
 /** A change of who can obtain the key, or of what callers are told to trust. */
 export interface TrustChange {
-  readonly what: string
+  readonly what: 'host data' | 'attestation authority' | 'conditions of release'
   readonly from: string
   readonly to: string
 }

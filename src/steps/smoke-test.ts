@@ -1,13 +1,18 @@
-import { randomBytes } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { getContainerGroup } from '../azure/container-group.js'
 import { type Fault, UserError } from '../base/user-error.js'
-import { CallError, CheckError, sealedCall, type VerifiedEvidence, verifyRouter } from '../client/index.js'
-import { isJsonObject } from '../base/json.js'
-import { rsaThumbprint } from '../seal/rsa-key.js'
-import { startProblem } from './container-start.js'
-import { pinsOf } from './release-key.js'
+import { CallError, CheckError, type VerifiedEvidence } from '../client/index.js'
 import type { Note, Results, Run, SmokeCheck, Step } from './run.js'
+import {
+  checkChat,
+  checkDeployedPolicy,
+  checkEvidence,
+  CheckFailure,
+  checkHealth,
+  checkPossession,
+  checkReady,
+  CheckSkipped,
+  checkVaultKey,
+  makeResponseKey
+} from './smoke-checks.js'
 
 /**
  * Proves the deployment as a caller would: with the host data computed in this run and the key that
@@ -43,7 +48,10 @@ export class SmokeError extends UserError {
       `smoke test failed at "${failed.id}": ${failed.detail}`,
       {
         why: failed.why,
-        next: failed.next ?? ['confrouter status', 'confrouter smoke']
+        next: failed.next ?? ['confrouter status', 'confrouter smoke'],
+        report: {
+          checks: checks.map(({ id, outcome, detail, milliseconds }) => ({ id, outcome, detail, milliseconds }))
+        }
       }
     )
   }
@@ -55,20 +63,6 @@ type Failure = SmokeCheck & {
   readonly why?: string | undefined
   readonly next?: readonly string[]
 }
-
-/** Thrown by a check: checked and wrong (`evidence`), or could not be checked (`cloud`). */
-class CheckFailure extends Error {
-  constructor(
-    readonly fault: 'evidence' | 'cloud',
-    readonly code: string,
-    readonly detail: string,
-    readonly more: { readonly why?: string | undefined; readonly next?: readonly string[] } = {}
-  ) {
-    super(detail)
-  }
-}
-
-class CheckSkipped extends Error {}
 
 /** Runs the checks in order and stops at the first that fails; what follows would prove nothing. */
 async function smokeChecks(run: Run, results: Results, note: Note): Promise<readonly (SmokeCheck | Failure)[]> {
@@ -123,237 +117,4 @@ function failureOf(error: unknown) {
     return { fault: 'cloud' as const, code: 'smoke.could-not-check', detail: error.message }
   }
   throw error
-}
-
-function checkDeployedPolicy(results: Results): string {
-  const deployed = results.get('deploy').hostData
-  const wanted = results.get('policy').hostData
-  if (deployed === wanted) return `the group was deployed under host data ${wanted}`
-  throw new CheckFailure(
-    'evidence',
-    'smoke.host-data',
-    'the container group runs under another policy than the one computed in this run',
-    {
-      why: `deployed: ${deployed}, computed: ${wanted}`,
-      next: ['confrouter status', 'confrouter up']
-    }
-  )
-}
-
-async function checkHealth(run: Run, url: string): Promise<string> {
-  const deadline = run.now().getTime() + run.readySeconds * 1000
-  const watch = containerWatch(run)
-  for (;;) {
-    const answer = await get(run, `${url}/healthz`)
-    if (answer?.status === 200) return `${url}/healthz answers`
-    await watch()
-    if (run.now().getTime() > deadline) {
-      throw new CheckFailure(
-        'cloud',
-        'smoke.unreachable',
-        `${url}/healthz ${answer === undefined ? 'does not answer' : `answers ${answer.status}`}`
-      )
-    }
-    await sleep(pauseMs, undefined, { signal: run.signal })
-  }
-}
-
-const pauseMs = 50
-
-/**
- * Looks at the containers every two seconds while the router is waited for: one that keeps ending
- * will not answer, however long the wait.
- */
-function containerWatch(run: Run): () => Promise<void> {
-  const { resourceGroup, containerGroup } = run.config
-  let next = run.now().getTime() + 2000
-  return async () => {
-    if (run.now().getTime() < next) return
-    next = run.now().getTime() + 2000
-    const group = await getContainerGroup(run.azure, resourceGroup, containerGroup.name)
-    const problem = group === undefined ? undefined : await startProblem(run, group)
-    if (problem !== undefined) throw problem
-  }
-}
-
-/** Codes of `/readyz` that waiting cannot mend. */
-const finalCodes: ReadonlySet<string> = new Set(['release.key-not-found'])
-
-/** Whether the key's release policy accepts what runs: then a refusal is of yesterday, and the router asks again by itself. */
-function isReleasedTo(results: Results): boolean {
-  return pinsOf(results.get('key').releasePolicy ?? '').includes(results.get('deploy').hostData)
-}
-
-async function checkReady(run: Run, results: Results, url: string, note: Note): Promise<string> {
-  const deadline = run.now().getTime() + run.readySeconds * 1000
-  const watch = containerWatch(run)
-  for (;;) {
-    const answer = await get(run, `${url}/readyz`)
-    if (answer?.status === 200) return 'the key is released and the secrets are open'
-    const code = textOf(answer?.body, 'code')
-    const isLate = run.now().getTime() > deadline
-    if (code === 'release.policy-not-met' && (isLate || !isReleasedTo(results))) throw policyNotMet(results)
-    if (isLate || (code !== undefined && finalCodes.has(code))) {
-      throw new CheckFailure(
-        'cloud',
-        'smoke.not-ready',
-        `${url}/readyz says ${code ?? (answer === undefined ? 'nothing' : 'not ready')}`,
-        { why: textOf(answer?.body, 'cause') }
-      )
-    }
-    await watch()
-    note(`ready: stage ${textOf(answer?.body, 'stage') ?? 'start'}${code === undefined ? '' : `, ${code}`}`)
-    await sleep(pauseMs, undefined, { signal: run.signal })
-  }
-}
-
-/** The vault said no: say which two hashes differ, because that is what somebody has to mend. */
-function policyNotMet(results: Results): CheckFailure {
-  const deployed = results.get('deploy').hostData
-  const pins = pinsOf(results.get('key').releasePolicy ?? '')
-  return new CheckFailure(
-    'evidence',
-    'release.policy-not-met',
-    'the vault refused to release the key to this container group',
-    {
-      why: pins.includes(deployed)
-        ? `the release policy accepts host data ${deployed}, so another claim of the attestation token does not meet it`
-        : `the group runs under host data ${deployed}, the key's release policy accepts ${pins.join(', ') || 'none'}`,
-      next: ['confrouter key', 'confrouter up']
-    }
-  )
-}
-
-async function checkEvidence(
-  run: Run,
-  results: Results,
-  url: string
-): Promise<{ accepted: VerifiedEvidence; detail: string }> {
-  const { trust } = results.get('policy')
-  const verdict = await verifyRouter({ url, trust, fetch: run.fetch, now: run.now, signal: run.signal })
-  if (verdict.verdict === 'trusted') {
-    const matched = verdict.checks.filter(({ outcome }) => outcome === 'match').length
-    return {
-      accepted: verdict.evidence,
-      detail: `${matched} claims match, host data ${results.get('policy').hostData}${verdict.simulated ? '; simulated: no hardware protection' : ''}`
-    }
-  }
-  const wrong = verdict.checks.filter((check) => check.outcome === 'mismatch')
-  throw new CheckFailure(
-    'evidence',
-    'smoke.evidence',
-    `the evidence does not hold: ${wrong.map(({ claim }) => claim).join(', ')}`,
-    {
-      why: wrong.map((check) => `${check.claim}: expected ${check.expected}, got ${check.actual}`).join('; '),
-      next: ['do not send data to this router', 'confrouter status']
-    }
-  )
-}
-
-async function checkVaultKey(results: Results, evidence: VerifiedEvidence): Promise<string> {
-  const inVault = await rsaThumbprint(results.get('key').publicKey)
-  if (evidence.rsaThumbprint === inVault) return `the evidence binds the vault's key ${inVault}`
-  throw new CheckFailure('evidence', 'smoke.key', 'the key in the evidence is not the key in the vault', {
-    why: `vault: ${inVault}, evidence: ${evidence.rsaThumbprint}`,
-    next: ['confrouter up']
-  })
-}
-
-/**
- * Seals a random marker to the vault's public key as the name of a model that does not exist. Only
- * who holds the private half can name it in the sealed answer, and no provider is called.
- */
-async function checkPossession(run: Run, results: Results, url: string, responseKey: CryptoKeyPair): Promise<string> {
-  const marker = `no-such-provider-${randomBytes(12).toString('hex')}`
-  const answer = await sealedToVaultKey(run, results, url, responseKey, { model: `${marker}:none`, messages: [] })
-  if (JSON.stringify(answer).includes(marker)) return 'the router opened what was sealed to the vault’s public key'
-  throw notThisKey()
-}
-
-async function checkChat(run: Run, results: Results, url: string, responseKey: CryptoKeyPair): Promise<string> {
-  const { model } = run.config.smoke
-  if (model === undefined) throw new CheckSkipped('no model is configured (smoke.model), so no provider was called')
-  const marker = randomBytes(6).toString('hex')
-  const answer = await sealedToVaultKey(run, results, url, responseKey, {
-    model,
-    messages: [{ role: 'user', content: `Say ${marker}` }]
-  })
-  const choices = isJsonObject(answer) && Array.isArray(answer['choices']) ? answer['choices'] : []
-  if (choices.length > 0) return `${model} answered a sealed call`
-  const error = isJsonObject(answer) && isJsonObject(answer['error']) ? answer['error'] : {}
-  throw new CheckFailure('cloud', 'smoke.chat', `${model} did not answer: ${textOf(error, 'code') ?? 'no choices'}`, {
-    why: textOf(error, 'message')
-  })
-}
-
-/** The opened answer, of whatever status: an error that is sealed to this call was made by who opened it. */
-async function sealedToVaultKey(
-  run: Run,
-  results: Results,
-  url: string,
-  responseKey: CryptoKeyPair,
-  request: { model: string; messages: { role: string; content: string }[] }
-): Promise<unknown> {
-  const { publicKey } = results.get('key')
-  try {
-    return await sealedCall({
-      url,
-      path: '/v1/chat/completions',
-      request,
-      key: { ...publicKey, kid: await rsaThumbprint(publicKey) },
-      responseKey,
-      fetch: run.fetch,
-      signal: run.signal,
-      ...(run.accessToken === undefined ? {} : { headers: { authorization: `Bearer ${run.accessToken}` } })
-    })
-  } catch (error) {
-    if (error instanceof CallError && error.code === 'call.refused' && error.answer !== undefined) return error.answer
-    if (error instanceof CallError && error.code === 'call.stale-key') throw notThisKey()
-    throw error
-  }
-}
-
-/** One pair for both sealed calls: RSA-OAEP with SHA-256, as the envelope form wants it. */
-function makeResponseKey(): Promise<CryptoKeyPair> {
-  return crypto.subtle.generateKey(
-    { name: 'RSA-OAEP', modulusLength: 2048, publicExponent: new Uint8Array([1, 0, 1]), hash: 'SHA-256' },
-    true,
-    ['encrypt', 'decrypt']
-  )
-}
-
-function notThisKey(): CheckFailure {
-  return new CheckFailure(
-    'evidence',
-    'smoke.possession',
-    'the router could not open what was sealed to the vault’s public key'
-  )
-}
-
-/** Status and JSON body, or undefined while nothing answers. */
-async function get(run: Run, url: string): Promise<{ status: number; body: unknown } | undefined> {
-  try {
-    const response = await run.fetch(url, {
-      redirect: 'error',
-      signal: AbortSignal.any([run.signal, AbortSignal.timeout(10_000)])
-    })
-    const text = await response.text()
-    return { status: response.status, body: text.length < 65536 ? parse(text) : undefined }
-  } catch (error) {
-    if (run.signal.aborted) throw error
-    return undefined
-  }
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown
-  } catch {
-    return undefined
-  }
-}
-
-function textOf(value: unknown, member: string): string | undefined {
-  const found = isJsonObject(value) ? value[member] : undefined
-  return typeof found === 'string' ? found : undefined
 }

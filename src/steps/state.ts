@@ -22,7 +22,11 @@ export interface State {
   readonly endpoint?: string
   readonly keyId?: string
   /** The SDK's poller token of a deployment that was running when the last run ended. */
-  readonly deployment?: { readonly hostData: string; readonly token: string }
+  readonly deployment?: {
+    /** Hash of template and parameters: another deployment must not be taken for this one. */
+    readonly inputs: string
+    readonly token: string
+  }
 }
 
 export interface StateFile {
@@ -33,29 +37,57 @@ export interface StateFile {
 }
 
 export async function openState(directory: string, name: string, cloud: string): Promise<StateFile> {
-  await mkdir(directory, { recursive: true })
-  const file = join(directory, 'state.json')
+  await makeDirectory(directory)
+  const file = stateFile(directory)
   let state = (await readState(file)) ?? { version: 1, name, cloud, created: [] }
-  if (state.name !== name || state.cloud !== cloud) {
-    throw new UserError(
-      'config',
-      'state.other-deployment',
-      `${file} belongs to "${state.name}" on ${state.cloud}, not to "${name}" on ${cloud}`,
-      { next: [`use --state-dir .confrouter-${name} for this one`] }
-    )
-  }
+  if (state.name !== name || state.cloud !== cloud) throw otherDeployment(directory, state, { name, cloud })
   let writing: Promise<unknown> = Promise.resolve()
   return {
     directory,
     get: () => state,
     async update(change) {
       state = change(state)
-      writing = writing
-        .catch(() => undefined)
-        .then(() => writeFileAtomic(file, `${JSON.stringify(state, null, 2)}\n`, { mode: 0o600 }))
+      const text = `${JSON.stringify(state, null, 2)}\n`
+      writing = writing.catch(() => undefined).then(() => writeFileAtomic(file, text, { mode: 0o600 }))
       await writing
     }
   }
+}
+
+/** Whose state directory it is; undefined if it is nobody's yet. */
+export async function stateOwner(directory: string): Promise<Pick<State, 'name' | 'cloud'> | undefined> {
+  return readState(stateFile(directory))
+}
+
+export function otherDeployment(
+  directory: string,
+  owner: Pick<State, 'name' | 'cloud'>,
+  wanted: { readonly name?: string; readonly cloud: string }
+): UserError {
+  const name = wanted.name ?? owner.name
+  return new UserError(
+    'config',
+    'state.other-deployment',
+    `${directory} belongs to "${owner.name}" on ${owner.cloud}, not to "${name}" on ${wanted.cloud}`,
+    { next: [`use --state-dir ${directory}-${wanted.cloud} for this one`] }
+  )
+}
+
+/** Makes a state directory, or says why it cannot be one. */
+export async function makeDirectory(directory: string): Promise<void> {
+  try {
+    await mkdir(directory, { recursive: true })
+  } catch (error) {
+    throw new UserError('machine', 'state.unwritable', `${directory} cannot be a state directory`, {
+      why: error instanceof Error ? error.message : undefined,
+      next: ['choose another folder with --state-dir'],
+      cause: error
+    })
+  }
+}
+
+function stateFile(directory: string): string {
+  return join(directory, 'state.json')
 }
 
 async function readState(file: string): Promise<State | undefined> {

@@ -1,8 +1,9 @@
-import { mkdir, readFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import writeFileAtomic from 'write-file-atomic'
 import { sha256Hex, type Sha256Hex } from '../base/digest.js'
-import { decodeBase64 } from '../base/encoding.js'
+import { decodeBase64, utf8 } from '../base/encoding.js'
 import { isJsonObject, type JsonObject } from '../base/json.js'
 import { UserError } from '../base/user-error.js'
 import { strictTrustPolicy, type TrustPolicy } from '../client/index.js'
@@ -27,14 +28,22 @@ export const policyStep: Step<'policy'> = {
   title: 'policy',
   needs: ['image', 'attestation', 'vault', 'identity'],
   async observe(run, results, note) {
-    const { output, texts } = await derivePolicy(run, results, note)
+    const sidecar = await pinSidecar(run, note)
+    const { output, texts } = await derivePolicy(run, results, sidecar.pinned, note)
     const stale = await staleFiles(output.files, texts)
     for (const warning of output.warnings) note(warning)
-    if (stale.length === 0) return { action: 'none', output }
+    if (stale.length === 0 && sidecar.isRecorded) return { action: 'none', output }
     return {
       action: stale.length === 4 ? 'create' : 'update',
-      reason: `writing ${stale.map((file) => fileNames[file]).join(', ')}`,
+      reason:
+        stale.length === 0
+          ? 'recording the sidecar’s digest'
+          : `writing ${stale.map((file) => fileNames[file]).join(', ')}`,
       async apply() {
+        await run.state.update((state) => ({
+          ...state,
+          sidecar: { reference: run.config.sidecar.image, pinned: sidecar.pinned }
+        }))
         await mkdir(run.policyDirectory, { recursive: true })
         for (const file of stale) await writeFileAtomic(output.files[file], texts[file])
         return output
@@ -55,11 +64,11 @@ const fileNames: Readonly<Record<FileId, string>> = {
 async function derivePolicy(
   run: Run,
   results: Results,
+  sidecarImage: string,
   note: Note
 ): Promise<{ output: PolicyOutput; texts: Readonly<Record<FileId, string>> }> {
   const { attestUri } = results.get('attestation')
   const routerImage = results.get('image').reference
-  const sidecarImage = await pinSidecar(run, note)
   const facts = await factsOf(run, [routerImage, sidecarImage], note)
   const filled = fillTemplate(
     run.assets.template,
@@ -110,16 +119,14 @@ async function derivePolicy(
  * The sidecar's digest, resolved once and then kept: a tag that moves at the registry must not
  * change the host data of the next run by itself.
  */
-async function pinSidecar(run: Run, note: Note): Promise<string> {
+async function pinSidecar(run: Run, note: Note): Promise<{ readonly pinned: string; readonly isRecorded: boolean }> {
   const { image: reference } = run.config.sidecar
-  if (reference.includes('@sha256:')) return reference
+  if (reference.includes('@sha256:')) return { pinned: reference, isRecorded: true }
   const known = run.state.get().sidecar
-  if (known?.reference === reference) return known.pinned
+  if (known?.reference === reference) return { pinned: known.pinned, isRecorded: true }
   note(`resolving ${reference}`)
   const image = await run.imageStore.open(reference)
-  const pinned = `${reference.replace(/:[^/:]+$/, '')}@${image.digest}`
-  await run.state.update((state) => ({ ...state, sidecar: { reference, pinned } }))
-  return pinned
+  return { pinned: `${reference.replace(/:[^/:]+$/, '')}@${image.digest}`, isRecorded: false }
 }
 
 async function factsOf(run: Run, references: readonly string[], note: Note) {
@@ -164,15 +171,45 @@ function nativePolicy(template: JsonObject, images: ReadonlyMap<string, ImageFac
   }
 }
 
-/** The real tool writes the policy into the template file; the text and its hash are read back from there. */
+/**
+ * The real tool writes the policy into the template file; the text and its hash are read back from
+ * there. It may make a pattern of `sealedSecrets`, the one parameter that has no value on purpose.
+ */
 async function azPolicy(run: Run, template: JsonObject): Promise<MadePolicy> {
-  const file = join(run.state.directory, 'acipolicygen.json')
-  await writeFileAtomic(file, JSON.stringify(template, null, 2))
   const { acipolicygen } = await import('../exec/index.js')
-  await acipolicygen({ templateFile: file, signal: run.signal })
-  const templateText = await readFile(file, 'utf8')
-  const rego = new TextDecoder().decode(decodeBase64(deployedPolicy(JSON.parse(templateText)), 'ccePolicy'))
-  return { rego, hostData: sha256Hex(rego), templateText, warnings: [] }
+  const folder = await mkdtemp(join(tmpdir(), 'confrouter-'))
+  try {
+    const file = join(folder, 'template.json')
+    await writeFile(file, JSON.stringify(template, null, 2))
+    await acipolicygen({ templateFile: file, approveWildcards: true, signal: run.signal })
+    const templateText = await readFile(file, 'utf8')
+    const bytes = decodeBase64(deployedPolicy(JSON.parse(templateText)), 'ccePolicy')
+    const rego = utf8.decode(bytes)
+    refuseWithoutIdentityRules(rego)
+    return { rego, hostData: sha256Hex(bytes), templateText, warnings: [] }
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+/**
+ * Since September 2026 ACI passes these to a group with an identity. A policy without rules for them
+ * drops them, and then the sidecar gets no token (docs/errors.md, policy.az-too-old).
+ */
+function refuseWithoutIdentityRules(rego: string): void {
+  const missing = ['APP_IDENTITY_ENDPOINT', 'IDENTITY_ENDPOINT', 'IMDS_ENDPOINT'].filter(
+    (name) => !rego.includes(`"${name}=`)
+  )
+  if (missing.length === 0) return
+  throw new UserError(
+    'machine',
+    'policy.az-too-old',
+    `the policy of az confcom has no rules for ${missing.join(', ')}`,
+    {
+      why: 'ACI injects these variables, and the sidecar gets no token without them',
+      next: ['az extension update --name confcom', 'set policy.engine: native in confrouter.yaml']
+    }
+  )
 }
 
 function deployedPolicy(template: unknown): string {

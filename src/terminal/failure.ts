@@ -16,6 +16,8 @@ export interface Failure {
   readonly docs: string
   readonly cause: string | undefined
   readonly requestId: string | undefined
+  /** Members for the JSON document beside `error`. */
+  readonly report: Readonly<Record<string, unknown>>
   /** Only of an error that nobody expected. */
   readonly stack: string | undefined
 }
@@ -34,9 +36,9 @@ const reportAddress = 'https://github.com/confrouter/confrouter/issues'
  * Takes from an error what people and programs need. Only named texts are read: an error object as
  * a whole may carry requests, and with them tokens.
  */
-export function describeFailure(error: unknown, command: string): Failure {
-  if (error instanceof UserError) return describeUserError(error)
-  if (isAbort(error)) return describeUserError(new UserError('interrupted', 'interrupted', 'interrupted'))
+export function describeFailure(error: unknown, command: string, flags = ''): Failure {
+  if (error instanceof UserError) return describeUserError(error, flags)
+  if (isAbort(error)) return describeUserError(new UserError('interrupted', 'interrupted', 'interrupted'), flags)
   return {
     exitCode: 1,
     code: 'bug.unexpected',
@@ -48,6 +50,7 @@ export function describeFailure(error: unknown, command: string): Failure {
     docs: `${docsPage}#bug.unexpected`,
     cause: causeOf(error),
     requestId: undefined,
+    report: {},
     stack: isErrorLike(error) && typeof error.stack === 'string' ? printable(error.stack) : undefined
   }
 }
@@ -69,12 +72,13 @@ export function renderFailure(failure: Failure, appearance: Appearance, verbose:
 }
 
 /** The `--json` document of a failure. */
-export function failureDocument(failure: Failure, command: string): JsonObject {
+export function failureDocument(failure: Failure, command: string): Readonly<Record<string, unknown>> {
   const { code, fault, problem, problems, why, next, docs, cause, requestId } = failure
   return {
     schemaVersion: 1,
     ok: false,
     command,
+    ...failure.report,
     error: {
       code,
       fault,
@@ -89,7 +93,17 @@ export function failureDocument(failure: Failure, command: string): JsonObject {
   }
 }
 
-function describeUserError(error: UserError): Failure {
+/**
+ * A command that is proposed acts on what the failed one acted on: without its flags, pasting the
+ * remedy of a try on loopback would change the real cloud.
+ */
+function withFlags(next: string, flags: string): string {
+  const command = /^(confrouter (?:build|provision|policy|key|deploy|smoke|up|status|down)\b)([^(]*)(.*)$/.exec(next)
+  if (command === null || flags === '' || next.includes(flags.trim())) return next
+  return `${command[1]}${flags}${command[2]}${command[3]}`
+}
+
+function describeUserError(error: UserError, flags: string): Failure {
   return {
     exitCode: error.exitCode,
     code: error.code,
@@ -97,10 +111,11 @@ function describeUserError(error: UserError): Failure {
     problem: printable(error.problem),
     problems: problemLines(error),
     why: error.why === undefined ? undefined : printable(error.why),
-    next: error.next.map(printable),
+    next: error.next.map((text) => printable(withFlags(text, flags))),
     docs: `${docsPage}#${error.code}`,
     cause: causeOf(error),
     requestId: error.requestId === undefined ? undefined : printableLine(error.requestId, 200),
+    report: error.report,
     stack: undefined
   }
 }

@@ -44,6 +44,12 @@ export interface TerminalOptions {
   readonly clock?: Clock | undefined
 }
 
+export interface FailureContext {
+  readonly command: string
+  /** Flags that chose what the command acted on, with a space before each; proposed commands get them too. */
+  readonly flags?: string | undefined
+}
+
 export interface CommandResult {
   /** For people; may be styled with `styles.stdout`. */
   readonly human: string
@@ -55,7 +61,7 @@ export interface Terminal {
   /** Writes the result, once. */
   result(result: CommandResult): void
   /** Writes an error and returns the exit code. */
-  failure(error: unknown, context: { readonly command: string }): number
+  failure(error: unknown, context: FailureContext): number
   progress(title: string, tasks: readonly ProgressTask[]): ProgressView
   warn(text: string): void
   info(text: string): void
@@ -98,9 +104,9 @@ export function createTerminal(options: TerminalOptions): Terminal {
       if (json) stdout.write(`${JSON.stringify({ schemaVersion: 1, ok: true, ...document })}\n`)
       else if (human !== '') stdout.write(human.endsWith('\n') ? human : `${human}\n`)
     },
-    failure: (error, { command }) => {
+    failure: (error, { command, flags }) => {
       closeProgress()
-      const failure = describeFailure(error, command)
+      const failure = describeFailure(error, command, flags)
       stderr.write(`${renderFailure(failure, styles.stderr, verbose)}\n`)
       // A second document would make the first one unreadable.
       if (json && !answered) stdout.write(`${JSON.stringify(failureDocument(failure, command))}\n`)

@@ -1,7 +1,7 @@
 import { createServer } from 'node:net'
 import { readdir } from 'node:fs/promises'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
-import { openWorkspace, type Workspace } from './workspace.js'
+import { openWorkspace, outcome, type Workspace } from './workspace.js'
 
 let workspace: Workspace
 beforeEach(async () => {
@@ -112,9 +112,9 @@ describe('this machine', () => {
     try {
       await isolated.write(
         'confrouter.yaml',
-        'cloud: local\nimage: { builder: docker, repository: registry.example/router }\n'
+        `subscription: ${'0'.repeat(8)}-0000-0000-0000-${'0'.repeat(12)}\nimage: { builder: docker, repository: registry.example/team/router }\n`
       )
-      const { code, document } = await isolated.json('up')
+      const { code, document } = await isolated.json('build', '--yes')
       expect([code, document['error'].code]).toEqual([4, 'builder.missing'])
       expect(document['error'].next.length).toBeGreaterThan(0)
     } finally {
@@ -129,7 +129,31 @@ describe('this machine', () => {
   }, 60_000)
 })
 
+describe('a result that nobody reads', () => {
+  it('does not turn a failure into success', async () => {
+    const child = workspace.start('up', '--json', '--cloud', 'azure')
+    child.stdout?.destroy()
+    expect((await outcome(child)).code).toBe(3)
+  })
+})
+
+describe('usage errors with --json', () => {
+  it('are one document of the published shape', async () => {
+    const { code, document } = await workspace.json('up', '--bogus')
+    expect([code, document['error'].code]).toEqual([2, 'usage.invalid'])
+  })
+})
+
 describe('init', () => {
+  it('writes a file that works on loopback too, and leaves its registry alone', async () => {
+    await workspace.run('init')
+    const { OPENAI_API_KEY: _key, ...environment } = workspace.environment
+    expect(environment).not.toHaveProperty('OPENAI_API_KEY')
+    await workspace.write('.env', 'OPENAI_API_KEY=sk-not-a-real-key\n')
+    const { document } = await workspace.json('up', '--local', '--no-smoke')
+    expect(document['image']).toMatch(/^confrouter\.local\/router@/)
+  }, 60_000)
+
   it('writes a starter file once and never over another', async () => {
     expect((await workspace.run('init')).code).toBe(0)
     expect(await workspace.read('confrouter.yaml')).toMatch(/^# yaml-language-server/)

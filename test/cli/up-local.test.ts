@@ -1,15 +1,22 @@
 import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { openWorkspace, type Workspace } from './workspace.js'
 
-const schemas = new Ajv2020({ strict: true, allErrors: true })
 const outputSchema = (name: string) =>
-  schemas.compile(
+  new Ajv2020({ strict: true, allErrors: true }).compile(
     JSON.parse(readFileSync(join(import.meta.dirname, '../../schema/output', `${name}.schema.json`), 'utf8'))
   )
+
+describe('the published output schemas', () => {
+  it('are all valid schemas', () => {
+    for (const file of readdirSync(join(import.meta.dirname, '../../schema/output'))) {
+      expect(() => outputSchema(file.replace('.schema.json', ''))).not.toThrow()
+    }
+  })
+})
 
 describe('confrouter up --local', () => {
   let workspace: Workspace
@@ -92,6 +99,8 @@ describe('confrouter up --local', () => {
   it('is up to date in status, in words and in JSON', async () => {
     const { code, document } = await workspace.json('status', '--local')
     expect([code, document['upToDate']]).toEqual([0, true])
+    const validate = outputSchema('status')
+    expect([validate(document), validate.errors]).toEqual([true, null])
     const human = await workspace.run('status', '--local')
     expect(human.stdout).toMatch(/^ok +image/m)
     expect(human.stdout).toContain(`up to date: ${first.document['endpoint']}`)
@@ -127,7 +136,9 @@ describe('confrouter up --local', () => {
 
   it('deletes what it made, and brings the same key back', async () => {
     const down = await workspace.json('down', '--local')
-    expect([down.code, down.document['changed']]).toEqual([0, true])
+    expect([down.code, down.document['changed'], down.document['kept']]).toEqual([0, true, []])
+    const validate = outputSchema('down')
+    expect([validate(down.document), validate.errors]).toEqual([true, null])
     await expect(fetch(`${first.document['endpoint']}/healthz`)).rejects.toThrow()
     const nothing = await workspace.json('down', '--local')
     expect([nothing.code, nothing.document['changed']]).toEqual([0, false])

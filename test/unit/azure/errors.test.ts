@@ -65,6 +65,28 @@ describe('toUserError', () => {
     expect([error.code, error.exitCode]).toEqual(['azure.unreachable', 5])
   })
 
+  it.each([
+    'EAI_AGAIN',
+    'ECONNRESET',
+    'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+    'ERR_TLS_CERT_ALTNAME_INVALID',
+    'CERT_HAS_EXPIRED'
+  ])('takes %s for a network error', (code) => {
+    expect(toUserError(Object.assign(new Error('x'), { code }), 'x')).toMatchObject({ code: 'azure.unreachable' })
+  })
+
+  it('tells somebody who is not logged in to log in, with exit 4', () => {
+    const error = Object.assign(new Error('ChainedTokenCredential authentication failed'), {
+      name: 'AggregateAuthenticationError'
+    })
+    expect(toUserError(error, 'x')).toMatchObject({ code: 'auth.not-logged-in', exitCode: 4 })
+  })
+
+  it('takes ServiceUnavailable for missing capacity only with status 409', () => {
+    const unavailable = { statusCode: 503, details: { error: { code: 'ServiceUnavailable', message: 'later' } } }
+    expect(toUserError(unavailable, 'key vault "x"')).toMatchObject({ code: 'azure.error' })
+  })
+
   it('leaves our own bugs alone', () => {
     const bug = new TypeError('undefined is not a function')
     expect(toUserError(bug, 'anything')).toBe(bug)

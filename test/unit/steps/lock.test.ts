@@ -44,6 +44,30 @@ describe('takeLock', () => {
     await release()
   })
 
+  it('takes over a lock whose process id was given to another process since', async () => {
+    await writeFile(
+      join(directory, 'lock'),
+      JSON.stringify({ ...JSON.parse(owner(process.pid)), began: 'another boot 1' })
+    )
+    const said: string[] = []
+    await takeLock(directory, 'up', now, (message) => said.push(message))
+    expect(said).toHaveLength(1)
+  })
+
+  it.each(['', '{', '{}', 'null'])('takes over a lock that cannot be read: %j', async (text) => {
+    await writeFile(join(directory, 'lock'), text)
+    const said: string[] = []
+    await takeLock(directory, 'up', now, (message) => said.push(message))
+    expect(said.join()).toMatch(/cannot be read/)
+  })
+
+  it('gives back only its own lock', async () => {
+    const release = await takeLock(directory, 'up', now, () => undefined)
+    await writeFile(join(directory, 'lock'), owner(1))
+    await release()
+    expect(await readFile(join(directory, 'lock'), 'utf8')).toBe(owner(1))
+  })
+
   it('never judges a lock from another host dead', async () => {
     const { pid } = spawnSync(process.execPath, ['-e', '0'])
     await writeFile(join(directory, 'lock'), owner(pid, 'elsewhere'))

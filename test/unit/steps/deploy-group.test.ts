@@ -1,0 +1,100 @@
+import { describe, expect, it } from '@jest/globals'
+import { deployStep } from '../../../src/steps/deploy-group.js'
+import type { Results, Run } from '../../../src/steps/run.js'
+import { sha256Hex } from '../../../src/base/digest.js'
+import type { State } from '../../../src/steps/state.js'
+
+const rego = 'package policy'
+const container = (name: string, environmentVariables: object[] = []) => ({
+  name,
+  image: 'x',
+  resources: { requests: { cpu: 1, memoryInGB: 1 } },
+  environmentVariables
+})
+
+/** A group as Azure shows it, all as wanted; each case changes one thing. */
+const group = {
+  name: 'g',
+  provisioningState: 'Succeeded',
+  instanceView: { state: 'Running', events: [] },
+  restartPolicy: 'Always',
+  ipAddress: { ip: '192.0.2.1', ports: [{ port: 8080 }] } as Record<string, unknown>,
+  confidentialComputeProperties: { ccePolicy: Buffer.from(rego).toString('base64') },
+  identity: { userAssignedIdentities: { '/id': {} } },
+  containers: [container('router', [{ name: 'CONFROUTER_SECRETS', value: 'sealed' }]), container('skr')]
+}
+
+async function observe(view: object, changed: { state?: Partial<State>; keys?: Record<string, string> } = {}) {
+  const outputs = {
+    policy: { hostData: sha256Hex(rego), template: {} },
+    key: { id: 'https://v/keys/k/1' },
+    identity: { id: '/id' }
+  }
+  const results = { get: (id: keyof typeof outputs) => outputs[id] } as unknown as Results
+  const signal = new AbortController().signal
+  const run = (state: Partial<State>): Run =>
+    ({
+      config: {
+        resourceGroup: 'r',
+        containerGroup: { name: 'g', cpu: 1, memoryGb: 1, port: 8080 },
+        sidecar: { cpu: 1, memoryGb: 1 }
+      },
+      azure: { signal, containers: async () => ({ containerGroups: { get: async () => view } }) },
+      state: { get: () => state },
+      providerKeys: async () => changed.keys ?? { openai: 'k' }
+    }) as unknown as Run
+  const { createHmac } = await import('node:crypto')
+  const secretsMark = createHmac('sha256', 'https://v/keys/k/1').update('{"openai":"k"}').digest('hex')
+  const deployed = { hostData: outputs.policy.hostData, sealedSecrets: 'sealed', secretsMark }
+  return deployStep.observe(run({ deployed, ...changed.state }), results, () => undefined)
+}
+
+describe('deployStep.observe', () => {
+  it('has nothing to do for a group that is as wanted', async () => {
+    expect(await observe(group)).toMatchObject({ action: 'none', output: { endpoint: 'http://192.0.2.1:8080' } })
+  })
+
+  it.each([
+    ['a group that is still pending', { instanceView: { state: 'Pending' } }],
+    ['a group without an address yet', { ipAddress: { ports: [{ port: 8080 }] } }]
+  ])('goes on with %s instead of calling it done', async (_name, change) => {
+    expect(await observe({ ...group, ...change })).toMatchObject({
+      action: 'update',
+      reason: 'its deployment is not finished'
+    })
+  })
+
+  it('goes on with a deployment that a killed run left behind', async () => {
+    const left = { deployment: { inputs: 'x', token: 't' } }
+    expect(await observe(group, { state: left })).toMatchObject({ action: 'update' })
+  })
+
+  it.each([
+    ['another policy', { confidentialComputeProperties: { ccePolicy: 'AAAA' } }, 'its CCE policy is another one'],
+    ['another port', { ipAddress: { ip: '192.0.2.1', ports: [{ port: 1 }] } }, 'its port differs'],
+    ['another identity', { identity: { userAssignedIdentities: { '/other': {} } } }, 'its identity differs'],
+    ['another restart policy', { restartPolicy: 'Never' }, 'its restart policy differs'],
+    [
+      'another size',
+      {
+        containers: [container('router'), { ...container('skr'), resources: { requests: { cpu: 2, memoryInGB: 1 } } }]
+      },
+      'size differs'
+    ],
+    ['a failure', { provisioningState: 'Failed' }, 'it failed']
+  ])('replaces a group with %s', async (_name, change, reason) => {
+    expect(await observe({ ...group, ...change })).toMatchObject({
+      action: 'replace',
+      reason: expect.stringContaining(reason)
+    })
+  })
+
+  it('updates in place for another provider key or DNS label', async () => {
+    expect(await observe(group, { keys: { openai: 'other' } })).toMatchObject({
+      action: 'update',
+      reason: 'its provider keys differ'
+    })
+    const labelled = { ...group, ipAddress: { ...group.ipAddress, dnsNameLabel: 'x' } }
+    expect(await observe(labelled)).toMatchObject({ action: 'update', reason: 'its DNS label differs' })
+  })
+})
