@@ -41,6 +41,7 @@ export type CallErrorCode =
 export interface CallErrorDetails {
   readonly status?: number | undefined
   readonly answer?: unknown
+  readonly hint?: string | undefined
   readonly cause?: unknown
 }
 
@@ -50,6 +51,11 @@ export class CallError extends Error {
   readonly status: number | undefined
   /** The opened answer; undefined if it was not sealed. The envelope form does not authenticate its sender. */
   readonly answer: unknown
+  /**
+   * With `call.refused`: the code of an error in the open, such as `rate_limited` or `overloaded`. Nobody
+   * vouches for it; it may help a person, and must decide nothing about trust.
+   */
+  readonly hint: string | undefined
 
   constructor(
     readonly code: CallErrorCode,
@@ -59,5 +65,6 @@ export class CallError extends Error {
     super(message, details.cause === undefined ? undefined : { cause: details.cause })
     this.status = details.status
     this.answer = details.answer
+    this.hint = details.hint
   }
 }

@@ -41,7 +41,7 @@ export async function sealedCall(options: SealedCallOptions): Promise<Json> {
   const sealed = await sealEnvelopeRequest({ request, recipient, ...(responseKey && { responseKey }) })
   const init: RequestInit = {
     method: 'POST',
-    headers: { ...headers, 'content-type': 'application/json', accept: 'application/json' },
+    headers: withOurs(headers),
     body: JSON.stringify(sealed.body),
     signal: signal ?? null
   }
@@ -50,6 +50,20 @@ export async function sealedCall(options: SealedCallOptions): Promise<Json> {
   const answer = await open(sealed, outer)
   if (status >= 200 && status < 300 && answer !== undefined) return answer
   throw refusal(place(target), status, outer, answer)
+}
+
+/** Replaces the two headers that this form decides, in whatever case they were written. */
+function withOurs(headers: SealedCallOptions['headers']): Headers {
+  let sent: Headers
+  try {
+    sent = new Headers(headers)
+  } catch {
+    // Without a cause: it quotes the header, which may be a credential.
+    throw new CallError('call.network', 'the headers of the call cannot be sent')
+  }
+  sent.set('content-type', 'application/json')
+  sent.set('accept', 'application/json')
+  return sent
 }
 
 const codes: Readonly<Record<ExchangeError['reason'], CallErrorCode>> = {
@@ -95,11 +109,19 @@ function refusal(where: string, status: number, outer: unknown, answer: Json | u
   if (status === 400 && answer === undefined && messageOf(outer).includes('bad encrypted payload')) {
     return new CallError('call.stale-key', `${where} cannot open what was sealed to this key`, { status })
   }
-  return new CallError('call.refused', `${where} answered with status ${status}`, { status, answer })
+  const hint = answer === undefined ? codeOf(outer) : undefined
+  return new CallError('call.refused', `${where} answered with status ${status}`, { status, answer, hint })
 }
 
 function messageOf(outer: unknown): string {
   const error = isJsonObject(outer) ? outer['error'] : undefined
   const message = isJsonObject(error) ? error['message'] : error
   return typeof message === 'string' ? message : ''
+}
+
+/** Of the form of the router's own codes, so that no text of somebody else passes for one. */
+function codeOf(outer: unknown): string | undefined {
+  const error = isJsonObject(outer) ? outer['error'] : undefined
+  const code = isJsonObject(error) ? error['code'] : undefined
+  return typeof code === 'string' && /^[a-z_]{1,40}$/.test(code) ? code : undefined
 }

@@ -1,65 +1,97 @@
 import type { IncomingMessage } from 'node:http'
 import { Transform, type TransformCallback } from 'node:stream'
 import { Problem } from './problem.js'
-
-export class BodyTooLargeError extends Error {
-  override readonly name = 'BodyTooLargeError'
-  readonly code = 'BODY_TOO_LARGE'
-
-  constructor(limit: number) {
-    super(`the body is larger than ${limit} bytes`)
-  }
-}
-
-export const hasBody = ({ headers }: IncomingMessage): boolean =>
-  headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
-
-/** Reads a whole body. Throws a `Problem` with code `body_too_large`, as early as it is known. */
-export function readBody(request: IncomingMessage, limit: number): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    const tooLarge = () => new Problem('body_too_large', new BodyTooLargeError(limit).message)
-    if (Number(request.headers['content-length'] ?? 0) > limit) {
-      reject(tooLarge())
-      return
-    }
-    const chunks: Buffer[] = []
-    let bytes = 0
-    request.on('data', (chunk: Buffer) => {
-      bytes += chunk.length
-      if (bytes > limit) {
-        // What still comes is thrown away by the server, so that the caller can read the answer.
-        request.removeAllListeners('data')
-        request.resume()
-        reject(tooLarge())
-        return
-      }
-      chunks.push(chunk)
-    })
-    request.once('end', () => resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)))
-    request.once('close', () => reject(new CallerGoneError()))
-  })
-}
+import { BodyTooLargeError, Collector } from './read-at-most.js'
 
 /** The caller's connection ended while its request was still coming; there is nobody to answer. */
 export class CallerGoneError extends Error {
   override readonly name = 'CallerGoneError'
 }
 
-/** Passes a body through with back-pressure, and fails with a `BodyTooLargeError` when it grows too long. */
+export const hasBody = ({ headers }: IncomingMessage): boolean =>
+  headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
+
+export interface BodyLimits {
+  readonly bytes: number
+  /** Longest wait for the next bytes. */
+  readonly idleMs: number
+}
+
+export const bodyTooLarge = (limit: number): Problem =>
+  new Problem('body_too_large', new BodyTooLargeError(limit).message)
+
+/** The rest of the body may come at any time, so the connection is of no further use. */
+const bodyStalled = (): Problem =>
+  new Problem('request_timeout', 'the body did not come in time', { headers: { connection: 'close' } })
+
+/**
+ * Reads a whole body; `hold` is told of all bytes before they are kept, and throws to refuse them.
+ * Throws a `Problem` with code `body_too_large`, as early as it is known, or `request_timeout`.
+ */
+export function readBody(
+  request: IncomingMessage,
+  { bytes, idleMs }: BodyLimits,
+  hold: (bytes: number) => void
+): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    if (Number(request.headers['content-length'] ?? 0) > bytes) {
+      reject(bodyTooLarge(bytes))
+      return
+    }
+    const collected = new Collector(bytes)
+    const fail = (error: unknown) => {
+      clearTimeout(idle)
+      // What still comes is thrown away by the server, so that the caller can read the answer.
+      request.removeAllListeners('data')
+      request.resume()
+      reject(error instanceof BodyTooLargeError ? bodyTooLarge(bytes) : (error as Error))
+    }
+    const idle = setTimeout(() => fail(bodyStalled()), idleMs)
+    request.on('data', (chunk: Buffer) => {
+      idle.refresh()
+      try {
+        hold(chunk.length)
+        collected.add(chunk)
+      } catch (error) {
+        fail(error)
+      }
+    })
+    request.once('end', () => {
+      clearTimeout(idle)
+      resolve(collected.bytes)
+    })
+    request.once('close', () => {
+      clearTimeout(idle)
+      reject(new CallerGoneError())
+    })
+  })
+}
+
+/**
+ * Passes a body through with back-pressure. Fails with a `BodyTooLargeError` when it grows too long,
+ * and with a `Problem` when it stalls.
+ */
 export class LimitedBody extends Transform {
   bytes = 0
+  readonly #idle: NodeJS.Timeout
 
   constructor(
     request: IncomingMessage,
-    private readonly limit: number
+    private readonly limits: BodyLimits
   ) {
     super()
+    // A body that waits for a slow provider, or has come already, is not the caller's fault.
+    this.#idle = setTimeout(() => {
+      if (this.writableNeedDrain || this.writableEnded) this.#idle.refresh()
+      else this.destroy(bodyStalled())
+    }, limits.idleMs)
     // Not `pipeline`: on a failure it would destroy the request, and with it the connection on which
     // the caller is to be told about the failure.
     request.once('close', () => {
       if (!request.complete) this.destroy(new CallerGoneError())
     })
     this.once('close', () => {
+      clearTimeout(this.#idle)
       request.unpipe(this)
       request.resume()
     })
@@ -67,8 +99,15 @@ export class LimitedBody extends Transform {
   }
 
   override _transform(chunk: Buffer, _: BufferEncoding, done: TransformCallback): void {
+    this.#idle.refresh()
     this.bytes += chunk.length
-    if (this.bytes > this.limit) done(new BodyTooLargeError(this.limit))
+    if (this.bytes > this.limits.bytes) done(new BodyTooLargeError(this.limits.bytes))
     else done(null, chunk)
+  }
+
+  /** All of the caller's body has come; what the provider does with it is limited elsewhere. */
+  override _flush(done: TransformCallback): void {
+    clearTimeout(this.#idle)
+    done()
   }
 }

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Caller } from './access.js'
+import { addressGroup, type Caller } from './access.js'
+import { CallerGoneError } from './body.js'
 import type { CallerConnection } from './forward.js'
-import type { Problem, ProblemCode } from './problem.js'
+import { type Problem, type ProblemCode, retryLater } from './problem.js'
 import type { Provider } from './providers.js'
 import { PlainReply, type Reply, type ReplyHeaders } from './reply.js'
 import type { RouterContext } from './context.js'
@@ -12,6 +13,8 @@ export interface Target {
   readonly provider: Provider
   /** Path behind the provider's base path, with a slash at its beginning. */
   readonly path: string
+  /** Whether the caller names the provider's own path: that may be any part of the account. */
+  readonly wholeApi: boolean
 }
 
 /** What the log line of a call says. Nothing that a caller or a provider has written goes in here. */
@@ -31,6 +34,8 @@ export class Call implements CallerConnection {
   readonly startedAt = performance.now()
   readonly method: string
   readonly path: string
+  /** The caller's address, or the network of one customer that it is in. */
+  readonly address: string
   /** With its question mark; empty if there is none. */
   readonly query: string
   readonly plain: PlainReply
@@ -43,6 +48,12 @@ export class Call implements CallerConnection {
   target: Target | undefined
   /** The key to send to the provider; `undefined` if it wants none. */
   providerKey: string | undefined
+  /** Whether `providerKey` is the router's and not the caller's own. */
+  usesRouterKey = false
+  #closed = false
+  #held = 0
+  #holder = ''
+  readonly #closers: (() => void)[] = []
 
   constructor(
     readonly context: RouterContext,
@@ -54,19 +65,49 @@ export class Call implements CallerConnection {
     this.method = request.method ?? ''
     this.path = question === -1 ? url : url.slice(0, question)
     this.query = question === -1 ? '' : url.slice(question)
-    this.plain = new PlainReply(response, this.#fixedHeaders())
+    this.address = addressGroup(request.socket.remoteAddress)
+    this.plain = new PlainReply(response, this.#fixedHeaders(), context.settings.limits.idleMs, () => {
+      if (this.record.outcome === 'ok') this.record.outcome = 'caller_stalled'
+    })
     this.reply = this.plain
+    response.once('close', () => this.close())
   }
 
   /** Whether the connection ended before the answer did. */
   get gone(): boolean {
-    return this.response.closed && !this.response.writableFinished
+    return this.#closed && !this.response.writableFinished
   }
 
   onGone(listener: () => void): void {
-    this.response.once('close', () => {
+    this.onClose(() => {
       if (this.gone) listener()
     })
+  }
+
+  /** Calls back when the answer or the connection has ended, whichever is first. */
+  onClose(listener: () => void): void {
+    if (this.#closed) listener()
+    else this.#closers.push(listener)
+  }
+
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    if (this.#held > 0) this.context.buffers.give(this.#holder, this.#held)
+    for (const listener of this.#closers.splice(0)) listener()
+  }
+
+  /**
+   * Counts bytes that this call keeps in memory until it closes. Throws a `Problem` with code
+   * `overloaded` if the router, or this caller, holds as much as it may.
+   */
+  hold(bytes: number): void {
+    if (this.#closed) throw new CallerGoneError()
+    if (this.#held === 0) this.#holder = this.caller?.identity ?? this.address
+    if (!this.context.buffers.take(this.#holder, bytes)) {
+      throw retryLater('overloaded', 'the router holds as many bytes as it can', 1)
+    }
+    this.#held += bytes
   }
 
   #fixedHeaders(): ReplyHeaders {

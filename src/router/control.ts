@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto'
 import { decodeBase64Url, encodeBase64 } from '../base/encoding.js'
 import { isJsonObject, type JsonObject } from '../base/json.js'
-import { addressGroup } from './access.js'
 import { readBody } from './body.js'
 import type { Call } from './call.js'
 import { Problem, retryLater } from './problem.js'
@@ -63,7 +62,11 @@ function requireActive({ context }: Call): { keys: RouterKeys; evidence: unknown
 }
 
 async function readMembers(call: Call, name: string): Promise<JsonObject> {
-  const body = await readBody(call.request, maximumControlBody)
+  const body = await readBody(
+    call.request,
+    { bytes: maximumControlBody, idleMs: call.context.settings.limits.requestIdleMs },
+    (bytes) => call.hold(bytes)
+  )
   call.record.bytesIn = body.length
   let value: unknown
   try {
@@ -114,11 +117,12 @@ const shorten = (data: Uint8Array): Uint8Array => (data.length > 64 ? createHash
 
 async function attested<Result>(call: Call, attest: () => Promise<Result>): Promise<Result> {
   const { evidenceRate, attestations } = call.context
-  const waitSeconds = evidenceRate.take(addressGroup(call.request.socket.remoteAddress))
-  if (waitSeconds > 0) throw retryLater('rate_limited', 'too many requests for fresh evidence', waitSeconds)
-  const leave = attestations.enter()
+  // First, so that whoever is turned away here does not lose one of its turns.
+  const leave = attestations.enter(call.address)
   if (leave === undefined) throw retryLater('overloaded', 'too many attestations at the same time', 1)
   try {
+    const waitSeconds = evidenceRate.take(call.address)
+    if (waitSeconds > 0) throw retryLater('rate_limited', 'too many requests for fresh evidence', waitSeconds)
     return await attest()
   } catch (error) {
     if (!(error instanceof SidecarError)) throw error

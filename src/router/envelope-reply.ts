@@ -1,6 +1,7 @@
 import { isJsonObject } from '../base/json.js'
 import { type ResponseKey, sealResponse } from '../seal/node/envelope.js'
 import { Problem } from './problem.js'
+import { BodyTooLargeError, Collector } from './read-at-most.js'
 import type { PlainReply, Reply, ReplyHeaders } from './reply.js'
 
 /** A whole answer is held to seal it; the form is for calls that are not streams. */
@@ -13,12 +14,13 @@ const maximumAnswerBytes = 32 * 1024 ** 2
  */
 export class EnvelopeReply implements Reply {
   #status = 0
-  #bytes = 0
-  readonly #chunks: Uint8Array[] = []
+  #answer = new Collector(maximumAnswerBytes)
 
   constructor(
     private readonly outer: PlainReply,
-    private readonly key: ResponseKey
+    private readonly key: ResponseKey,
+    /** Is told of bytes before they are kept, and throws to refuse them. */
+    private readonly hold: (bytes: number) => void
   ) {}
 
   get started(): boolean {
@@ -34,11 +36,14 @@ export class EnvelopeReply implements Reply {
   }
 
   write(chunk: Uint8Array): boolean {
-    this.#bytes += chunk.length
-    if (this.#bytes > maximumAnswerBytes) {
+    // Sealed it is a third longer, and waits in that form until the caller has read it.
+    this.hold(Math.ceil((chunk.length * 4) / 3))
+    try {
+      this.#answer.add(chunk)
+    } catch (error) {
+      if (!(error instanceof BodyTooLargeError)) throw error
       throw new Problem('answer_too_large', 'the answer of the provider is too large for this form of sealing')
     }
-    this.#chunks.push(chunk)
     return true
   }
 
@@ -47,7 +52,9 @@ export class EnvelopeReply implements Reply {
   }
 
   end(): void {
-    const answer = Buffer.concat(this.#chunks)
+    const answer = this.#answer.bytes
+    // From here on the sealed form takes its place in memory.
+    this.#answer = new Collector(0)
     if (!isJson(answer)) {
       throw new Problem(
         'upstream_not_json',

@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Dispatcher } from 'undici'
-import { BodyTooLargeError } from './body.js'
+import { BodyTooLargeError } from './read-at-most.js'
 import { responseHeaders } from './headers.js'
 import { Problem, type ProblemCode } from './problem.js'
 import type { Reply } from './reply.js'
@@ -44,11 +44,12 @@ export async function forward(
   idleMs: number
 ): Promise<ForwardResult> {
   const startedAt = performance.now()
+  const first = new Passage(reply, caller, idleMs)
   try {
-    return await new Passage(reply, caller, idleMs).run(request)
+    return await first.run(request)
   } catch (error) {
     // A connection that was never made has sent nothing, so any call may be repeated once.
-    if (!neverConnected(error) || isStream(request.body) || caller.gone) throw problemOf(error)
+    if (first.sent || !neverConnected(error) || isStream(request.body) || caller.gone) throw problemOf(error)
   }
   await sleep(100)
   try {
@@ -63,6 +64,7 @@ class Passage implements Dispatcher.DispatchHandler {
   readonly #startedAt = performance.now()
   #controller: Dispatcher.DispatchController | undefined
   #stop: 'caller_gone' | 'caller_stalled' | undefined
+  #sent = false
   #status = 0
   #firstByteMs = 0
   #stalled: NodeJS.Timeout | undefined
@@ -75,6 +77,11 @@ class Passage implements Dispatcher.DispatchHandler {
     private readonly idleMs: number
   ) {}
 
+  /** Whether the request may have reached a provider, wholly or in part. */
+  get sent(): boolean {
+    return this.#sent
+  }
+
   run({ dispatcher, ...options }: UpstreamRequest): Promise<ForwardResult> {
     return new Promise((resolve, reject) => {
       this.#resolve = resolve
@@ -86,6 +93,7 @@ class Passage implements Dispatcher.DispatchHandler {
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller
+    this.#sent = true
     if (this.caller.gone) this.#abort('caller_gone')
   }
 
@@ -153,13 +161,17 @@ const isStream = (body: UpstreamRequest['body']): boolean => body !== null && !B
 
 const connectionCodes = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH'])
 
-const neverConnected = (error: unknown): boolean =>
-  connectionCodes.has(codeOf(error)) || codeOf(error) === 'UND_ERR_CONNECT_TIMEOUT'
+/** The codes alone do not say it: a route can also be lost under a connection that is open. */
+function neverConnected(error: unknown): boolean {
+  const { code, syscall } = detailsOf(error)
+  if (code === 'UND_ERR_CONNECT_TIMEOUT') return true
+  return connectionCodes.has(code) && (syscall === 'connect' || syscall === 'getaddrinfo')
+}
 
 function problemOf(error: unknown): Problem {
   if (error instanceof Problem) return error
   if (error instanceof BodyTooLargeError) return new Problem('body_too_large', error.message)
-  const code = codeOf(error)
+  const { code } = detailsOf(error)
   if (code === 'EGRESS_PRIVATE') {
     return failure('egress_refused', 'has a private address, which its configuration does not allow')
   }
@@ -171,8 +183,8 @@ function problemOf(error: unknown): Problem {
 const failure = (code: ProblemCode, what: string): Problem => new Problem(code, `the provider ${what}`)
 
 /** With several addresses Node reports one error for each; the first one speaks for all. */
-function codeOf(error: unknown): string {
-  const { code } = error as { code?: unknown }
-  if (error instanceof AggregateError && typeof code !== 'string') return codeOf(error.errors[0] ?? {})
-  return typeof code === 'string' ? code : ''
+function detailsOf(error: unknown): { code: string; syscall: string } {
+  if (error instanceof AggregateError && error.errors.length > 0) return detailsOf(error.errors[0])
+  const { code, syscall } = error as { code?: unknown; syscall?: unknown }
+  return { code: typeof code === 'string' ? code : '', syscall: typeof syscall === 'string' ? syscall : '' }
 }

@@ -27,6 +27,12 @@ const forwarded = [
   'x-fal-no-retry'
 ] as const
 
+/** They name a part of the account that the key is of, so they are for whoever has the key. */
+const ofTheAccount = new Set(['openai-organization', 'openai-project'])
+
+/** Beside a sealed body everything else is in the open, and whoever ends TLS in between could set it. */
+const besideSealed = new Set(['accept', 'content-type'])
+
 /** RFC 9110 section 7.6.1, and the older names that proxies still send. */
 const hopByHop = new Set([
   'connection',
@@ -50,19 +56,23 @@ const ofTheirOrigin = new Set([
   'report-to',
   'reporting-endpoints',
   'clear-site-data',
-  'access-control-allow-origin',
-  'access-control-allow-credentials',
   'server',
   'via'
 ])
 
+/** Anthropic refuses calls without it. */
+export const anthropicVersion = { 'anthropic-version': '2023-06-01' } as const
+
 export function requestHeaders(
   headers: IncomingHttpHeaders,
   auth: AuthScheme,
-  key: string | undefined
+  key: string | undefined,
+  { usesRouterKey = false, sealed = false }: { usesRouterKey?: boolean; sealed?: boolean } = {}
 ): Record<string, string> {
   const kept: Record<string, string> = { 'user-agent': 'confrouter' }
+  if (sealed && auth === 'x-api-key') Object.assign(kept, anthropicVersion)
   for (const name of forwarded) {
+    if ((sealed && !besideSealed.has(name)) || (usesRouterKey && ofTheAccount.has(name))) continue
     const value = headers[name]
     if (typeof value === 'string') kept[name] = value
   }
@@ -92,7 +102,8 @@ export function responseHeaders(headers: IncomingHttpHeaders): Record<string, st
     .map((name) => name.trim())
   const kept: Record<string, string | string[]> = {}
   for (const [name, value] of Object.entries(headers)) {
-    if (value === undefined || hopByHop.has(name) || ofTheirOrigin.has(name) || listed.includes(name)) continue
+    if (value === undefined || hopByHop.has(name) || listed.includes(name)) continue
+    if (ofTheirOrigin.has(name) || name.startsWith('access-control-')) continue
     kept[name] = value
   }
   return kept

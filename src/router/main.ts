@@ -10,8 +10,7 @@ import { readCcePolicy } from './cce-policy.js'
 import type { RouterContext } from './context.js'
 import { createEgress } from './egress.js'
 import { createEvidenceSource } from './evidence.js'
-import { Gate } from './gate.js'
-import { RateLimiter } from './rate-limiter.js'
+import { createGuards } from './guards.js'
 import { createLog, logUnexpected } from './request-log.js'
 import { createState } from './router-state.js'
 import { createRouterServer } from './server.js'
@@ -59,10 +58,7 @@ async function run(settings: Settings, log: Logger): Promise<void> {
     evidence,
     egress,
     log,
-    callRate: new RateLimiter(limits.callsPerMinute, () => performance.now()),
-    evidenceRate: new RateLimiter(limits.evidencePerMinute, () => performance.now()),
-    calls: new Gate(limits.concurrentCalls),
-    attestations: new Gate(8)
+    ...createGuards(limits, () => performance.now())
   }
   const server = createRouterServer(context)
   const stop = new AbortController()
@@ -82,7 +78,7 @@ async function run(settings: Settings, log: Logger): Promise<void> {
   await stopped
   log.info('stopping')
   stop.abort()
-  const clean = await drain(server, state, limits.shutdownMs)
+  const clean = await drain(server, context, limits.shutdownMs)
   await Promise.all([egress.close(), sidecar.close()])
   log.info({ clean }, 'stopped')
   // Whatever else still waits has nothing left to do.

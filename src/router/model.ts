@@ -23,14 +23,15 @@ export function chooseByModel(body: Buffer, span: Span | undefined, providers: P
   if (provider === undefined) throw unknownProvider(model, providers)
   const inner = model.slice(separator + 1)
   if (inner === '')
-    throw new Problem('invalid_model', `the model ${quote(model)} has no name behind its provider`, model_)
+    throw new Problem('invalid_model', `the model ${quote(model)} has no name behind its provider`, modelParam)
   return {
     provider,
     body: Buffer.concat([body.subarray(0, span.start), Buffer.from(JSON.stringify(inner)), body.subarray(span.end)])
   }
 }
 
-const model_ = { param: 'model' } as const
+/** Names the member in an error. */
+const modelParam = { param: 'model' } as const
 
 function parseModel(text: string): string {
   let model: unknown
@@ -40,7 +41,7 @@ function parseModel(text: string): string {
     throw new Problem('invalid_json', 'the body must be one JSON object')
   }
   if (typeof model !== 'string' || model === '' || model.length > 256) {
-    throw new Problem('invalid_model', '"model" must be a text of 1 to 256 characters', model_)
+    throw new Problem('invalid_model', '"model" must be a text of 1 to 256 characters', modelParam)
   }
   return model
 }
@@ -50,7 +51,7 @@ function unknownProvider(model: string, providers: Providers): Problem {
   return new Problem(
     'unknown_provider',
     `the model ${quote(model)} begins with no provider of this router; write one of ${names}, then ":" and the model`,
-    model_
+    modelParam
   )
 }
 

@@ -1,9 +1,10 @@
 import { request } from 'undici'
 import { isJsonObject, type JsonObject } from '../base/json.js'
 import type { Call } from './call.js'
-import { authorization } from './headers.js'
+import { anthropicVersion, authorization } from './headers.js'
 import { Problem, retryLater } from './problem.js'
 import type { Provider } from './providers.js'
+import { readAtMost } from './read-at-most.js'
 
 interface Model extends JsonObject {
   readonly id: string
@@ -61,19 +62,13 @@ async function fetchModels(
         accept: 'application/json',
         'user-agent': 'confrouter',
         ...(call.request.headers['anthropic-version'] === undefined && provider.auth === 'x-api-key'
-          ? { 'anthropic-version': '2023-06-01' }
+          ? anthropicVersion
           : {}),
         ...(key === undefined ? {} : authorization(provider.auth, key))
       }
     })
-    const chunks: Buffer[] = []
-    let bytes = 0
-    for await (const chunk of answer.body as AsyncIterable<Buffer>) {
-      bytes += chunk.length
-      if (bytes > maximumListBytes) return undefined
-      chunks.push(chunk)
-    }
-    const list: unknown = JSON.parse(Buffer.concat(chunks).toString('utf8'))
+    const body = await readAtMost(answer.body as AsyncIterable<Buffer>, maximumListBytes)
+    const list: unknown = JSON.parse(body.toString('utf8'))
     // Together answers with a bare array.
     const models = Array.isArray(list) ? list : isJsonObject(list) ? list.data : undefined
     if (answer.statusCode !== 200 || !Array.isArray(models)) return undefined

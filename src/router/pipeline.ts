@@ -6,8 +6,9 @@ import {
   openSealedBody,
   passOn,
   readJsonBody,
+  refuseLongBody,
   refusePlain,
-  streamBody,
+  takeSlot,
   targetByModel,
   targetByPath
 } from './steps.js'
@@ -18,20 +19,23 @@ export type Step = (call: Call) => void | Promise<void>
 /**
  * What happens to a call of the provider API, in this order:
  *
- * 1. `admit`: the router is ready, is not stopping and has room; nothing has been read.
+ * 1. `admit`: the router is ready and not stopping, and the address within its rate; nothing has
+ *    been read.
  * 2. `authorize`: who calls, from the headers. Before the body, so that nobody without a credential
  *    makes the router read or open anything.
- * 3. `readJsonBody`: within its limit.
- * 4. `openSealedBody`: from here on, answers and errors are sealed as well.
- * 5. `refusePlain`: where the configuration demands sealing.
- * 6. `targetByModel`: the provider, and the body as the provider wants it.
- * 7. `chooseKey`: the caller's own key or the router's, the latter within the rate limit. Late,
+ * 3. `takeSlot`: there is room for one more call, of all callers and of this one.
+ * 4. `readJsonBody`: within its limit.
+ * 5. `openSealedBody`: from here on, answers and errors are sealed as well.
+ * 6. `refusePlain`: where the configuration demands sealing.
+ * 7. `targetByModel`: the provider, and the body as the provider wants it.
+ * 8. `chooseKey`: the caller's own key or the router's, the latter within the rate limit. Late,
  *    because a call that would be refused anyway should not count.
- * 8. `passOn`: the provider's answer as it comes.
+ * 9. `passOn`: the provider's answer as it comes.
  */
 export const modelPipeline: readonly Step[] = [
   admit,
   authorize,
+  takeSlot,
   readJsonBody,
   openSealedBody,
   refusePlain,
@@ -44,9 +48,10 @@ export const modelPipeline: readonly Step[] = [
 export const providerPipeline: readonly Step[] = [
   admit,
   authorize,
+  takeSlot,
   refusePlain,
   targetByPath,
-  streamBody,
+  refuseLongBody,
   chooseKey,
   passOn
 ]

@@ -14,6 +14,11 @@ export interface Provider {
   readonly auth: AuthScheme
   /** Whether the host may resolve to a loopback, private or link-local address. */
   readonly allowPrivate: boolean
+  /**
+   * Whether callers without a key of their own may use every path there with the router's key. What
+   * an account holds (files, batches, stored answers) is then open to all of them.
+   */
+  readonly accountAccess: boolean
   /** Whether `/v1/…` means the same thing there; if not, it is reached by `/providers/{name}/` alone. */
   readonly openaiCompatible: boolean
 }
@@ -28,6 +33,7 @@ interface BuiltIn {
   readonly baseUrl: string
   readonly auth: AuthScheme
   readonly openaiCompatible: boolean
+  readonly accountAccess?: true
 }
 
 const openaiLike = (baseUrl: string): BuiltIn => ({ baseUrl, auth: 'Bearer', openaiCompatible: true })
@@ -35,7 +41,8 @@ const openaiLike = (baseUrl: string): BuiltIn => ({ baseUrl, auth: 'Bearer', ope
 const builtIn: Readonly<Record<string, BuiltIn>> = {
   openai: openaiLike('https://api.openai.com/v1'),
   openrouter: openaiLike('https://openrouter.ai/api/v1'),
-  fal: { baseUrl: 'https://queue.fal.run', auth: 'Key', openaiCompatible: false },
+  // Its queue lists nothing: whoever does not know the id of a request cannot see it.
+  fal: { baseUrl: 'https://queue.fal.run', auth: 'Key', openaiCompatible: false, accountAccess: true },
   anthropic: { baseUrl: 'https://api.anthropic.com/v1', auth: 'x-api-key', openaiCompatible: true },
   gemini: openaiLike('https://generativelanguage.googleapis.com/v1beta/openai'),
   groq: openaiLike('https://api.groq.com/openai/v1'),
@@ -49,8 +56,8 @@ const builtIn: Readonly<Record<string, BuiltIn>> = {
 const withoutConfiguration = '{"openai":{"default":true},"openrouter":{},"fal":{}}'
 
 /**
- * Reads CONFROUTER_PROVIDERS: name to `{"baseUrl","auth","allowPrivate","default"}`. It decides
- * which providers are enabled; a built-in one needs no member. The default is the one that says so,
+ * Reads CONFROUTER_PROVIDERS: name to `{"baseUrl","auth","accountAccess","allowPrivate","default"}`.
+ * It decides which providers are enabled; a built-in one needs no member. The default is the one that says so,
  * else the first. Throws a `TypeError` with all that is wrong in it.
  */
 export function parseProviders(text: string | undefined): Providers {
@@ -82,7 +89,7 @@ export function parseProviders(text: string | undefined): Providers {
   return { enabled, default: chosen }
 }
 
-const members = ['baseUrl', 'auth', 'allowPrivate', 'default']
+const members = ['baseUrl', 'auth', 'accountAccess', 'allowPrivate', 'default']
 
 function parseProvider(name: string, settings: unknown): Provider {
   if (!/^[a-z][a-z0-9-]{0,31}$/.test(name)) {
@@ -95,14 +102,17 @@ function parseProvider(name: string, settings: unknown): Provider {
   }
   const known = builtIn[name]
   const { baseUrl = known?.baseUrl, auth = known?.auth ?? 'Bearer', allowPrivate = false } = settings
+  const { accountAccess = known?.accountAccess ?? false } = settings
   const scheme = authSchemes.find((candidate) => candidate === auth)
   if (scheme === undefined) throw new TypeError(`must have "auth" as one of ${authSchemes.join(', ')}`)
-  if (typeof allowPrivate !== 'boolean' || typeof (settings.default ?? false) !== 'boolean') {
-    throw new TypeError('must have true or false as "allowPrivate" and "default"')
+  if (typeof allowPrivate !== 'boolean' || typeof accountAccess !== 'boolean') {
+    throw new TypeError('must have true or false as "accountAccess" and "allowPrivate"')
   }
+  if (typeof (settings.default ?? false) !== 'boolean') throw new TypeError('must have true or false as "default"')
   if (typeof baseUrl !== 'string') throw new TypeError('is not built in, so it needs "baseUrl"')
   const { origin, basePath } = parseBaseUrl(baseUrl, allowPrivate)
-  return { name, origin, basePath, auth: scheme, allowPrivate, openaiCompatible: known?.openaiCompatible ?? true }
+  const openaiCompatible = known?.openaiCompatible ?? true
+  return { name, origin, basePath, auth: scheme, allowPrivate, accountAccess, openaiCompatible }
 }
 
 function parseBaseUrl(text: string, allowPrivate: boolean): { origin: string; basePath: string } {

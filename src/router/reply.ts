@@ -23,22 +23,41 @@ export interface Reply {
   problem(problem: Problem): void
 }
 
+/** Small enough that also a slow caller reads one within the time that it may stall. */
+const sliceBytes = 64 * 1024
+
 /** An answer as it is, chunk by chunk. */
 export class PlainReply implements Reply {
   bytesOut = 0
+  #fixed: ReplyHeaders
+  #stalled: NodeJS.Timeout | undefined
 
-  /** `fixed` goes into every answer. */
+  /**
+   * `fixed` goes into every answer. After `idleMs` in which the caller has read nothing of an answer
+   * that is complete, `onStall` is called and the connection broken.
+   */
   constructor(
     private readonly response: ServerResponse,
-    private readonly fixed: ReplyHeaders
-  ) {}
+    fixed: ReplyHeaders,
+    private readonly idleMs: number,
+    private readonly onStall: () => void
+  ) {
+    this.#fixed = fixed
+    response.once('finish', () => clearTimeout(this.#stalled))
+    response.once('close', () => clearTimeout(this.#stalled))
+  }
+
+  /** Adds headers that go into every answer. */
+  always(headers: ReplyHeaders): void {
+    this.#fixed = { ...this.#fixed, ...headers }
+  }
 
   get started(): boolean {
     return this.response.headersSent
   }
 
   start(status: number, headers: ReplyHeaders): void {
-    this.response.writeHead(status, { ...headers, ...this.fixed })
+    this.response.writeHead(status, { ...headers, ...this.#fixed })
     // Without a length the answer may be a stream whose first event is far away; the caller should
     // know the status by then. With a length the header travels with the first bytes.
     if (headers['content-length'] === undefined) this.response.flushHeaders()
@@ -55,6 +74,7 @@ export class PlainReply implements Reply {
 
   end(): void {
     this.response.end()
+    this.#limitStall()
   }
 
   breakOff(): void {
@@ -73,9 +93,38 @@ export class PlainReply implements Reply {
       'content-type': 'application/json; charset=utf-8',
       'cache-control': 'no-store',
       ...headers,
-      ...this.fixed,
+      ...this.#fixed,
       'content-length': String(body.length)
     })
-    this.response.end(body)
+    this.#sendFrom(body, 0)
+  }
+
+  /** In slices, because only a whole write shows that bytes have moved. */
+  #sendFrom(body: Buffer, start: number): void {
+    let at = start
+    while (at + sliceBytes < body.length) {
+      const more = this.response.write(body.subarray(at, at + sliceBytes))
+      at += sliceBytes
+      if (more) continue
+      this.response.once('drain', () => this.#sendFrom(body, at))
+      this.#limitStall()
+      return
+    }
+    this.response.end(body.subarray(at))
+    this.#limitStall()
+  }
+
+  #limitStall(): void {
+    clearTimeout(this.#stalled)
+    if (this.response.writableFinished || this.response.closed) return
+    // An answer that waits behind another one on its connection has no socket yet.
+    if (this.response.socket === null) {
+      this.response.once('socket', () => this.#limitStall())
+      return
+    }
+    this.#stalled = setTimeout(() => {
+      this.onStall()
+      this.response.destroy()
+    }, this.idleMs)
   }
 }

@@ -38,14 +38,21 @@ export function logCall(call: Call): void {
  * line has its class and where it came from, and no message.
  */
 export function logUnexpected(log: Logger, error: unknown, id?: string): void {
-  const { name, code, stack } =
-    error instanceof Error ? (error as NodeJS.ErrnoException) : { name: typeof error, code: undefined, stack: '' }
-  const frames = (stack ?? '')
+  const { name, code } =
+    error instanceof Error ? (error as NodeJS.ErrnoException) : { name: typeof error, code: undefined }
+  log.error({ id, error: name, code, frames: error instanceof Error ? framesOf(error) : [] }, 'unexpected error')
+}
+
+/** The stack begins with the message, and a message may have lines that look like frames. */
+function framesOf({ message, stack = '' }: Error): string[] {
+  const at = stack.indexOf(message)
+  if (at === -1) return []
+  return stack
+    .slice(at + message.length)
     .split('\n')
     .filter((line) => /^ {4}at /.test(line))
     .slice(0, 8)
     .map((line) => line.trim())
-  log.error({ id, error: name, code, frames }, 'unexpected error')
 }
 
 /** Node's parser admits some thirty methods, and a log of ours names the usual ones only. */

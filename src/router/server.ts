@@ -3,6 +3,8 @@ import type { Socket } from 'node:net'
 import { CallerGoneError, hasBody } from './body.js'
 import { Call } from './call.js'
 import type { RouterContext } from './context.js'
+import { openToPages } from './cross-origin.js'
+import { maximumConnections } from './guards.js'
 import { Problem } from './problem.js'
 import { logCall, logUnexpected } from './request-log.js'
 import { findRoute } from './routes.js'
@@ -23,25 +25,40 @@ export function createRouterServer(context: RouterContext): Server {
     (request, response) => void handle(context, request, response)
   )
   server.maxHeadersCount = 100
+  server.maxConnections = maximumConnections(context.settings.limits)
+  server.on('connection', (socket) => context.connections.add(socket))
   server.on('clientError', refuseMalformed)
   return server
 }
 
 async function handle(context: RouterContext, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const call = new Call(context, request, response)
-  const closed = new Promise((resolve) => response.once('close', resolve))
+  if (!context.connections.begin(call)) return
+  const closed = new Promise<void>((resolve) => call.onClose(resolve))
   try {
     const route = findRoute(call)
     call.record.route = route.path
+    if (route.fromPages) call.plain.always(openToPages)
     refuseUnexpectedBody(call)
     await route.handle(call)
   } catch (error) {
-    if (!(error instanceof CallerGoneError) && !call.gone) call.fail(toProblem(call, error))
+    if (!(error instanceof CallerGoneError) && !call.gone) fail(call, error)
   }
   // Only now is it known whether the caller got all of the answer.
   await closed
   if (call.gone && call.record.outcome === 'ok') call.record.outcome = 'caller_gone'
   logCall(call)
+}
+
+/** Nothing above this could take a failure of it, and the process would end. */
+function fail(call: Call, error: unknown): void {
+  try {
+    call.fail(toProblem(call, error))
+  } catch (failure) {
+    logUnexpected(call.context.log, failure, call.id)
+    call.record.outcome = 'internal_error'
+    call.response.destroy()
+  }
 }
 
 /** A body with a method that has none is how requests are smuggled past proxies. */

@@ -29,12 +29,20 @@ export type Access =
 export interface Limits {
   readonly bodyBytes: number
   readonly concurrentCalls: number
+  /** At the same time, of one caller. */
+  readonly callsPerCaller: number
+  /** Bodies and sealed answers held in memory, of all calls together. */
+  readonly bufferedBytes: number
+  /** Between two pieces of a request's body. */
+  readonly requestIdleMs: number
   /** From the request's last byte to the upstream's status line. */
   readonly firstByteMs: number
   /** Between two chunks, and for a caller that does not read. */
   readonly idleMs: number
   /** Calls that use the router's provider keys, for each caller. */
   readonly callsPerMinute: number
+  /** All calls of the provider API, for each address, whoever's key they use. */
+  readonly allCallsPerMinute: number
   readonly evidencePerMinute: number
   readonly shutdownMs: number
 }
@@ -71,15 +79,7 @@ export function parseSettings(environment: Environment): Settings {
     clearKeys: readClearKeys(env),
     simulated: env.read('CONFROUTER_SIMULATED', oneOf('true', 'false'), 'false') === 'true',
     securityContextDirectory: env.read('UVM_SECURITY_CONTEXT_DIR', parseAbsolutePath, undefined),
-    limits: {
-      bodyBytes: env.read('CONFROUTER_MAX_BODY_BYTES', number(1024, 1024 ** 3), 20 * 1024 ** 2),
-      concurrentCalls: env.read('CONFROUTER_MAX_CONCURRENT_CALLS', number(1, 100_000), 2000),
-      firstByteMs: env.read('CONFROUTER_FIRST_BYTE_SECONDS', number(1, 3600), 300) * 1000,
-      idleMs: env.read('CONFROUTER_IDLE_SECONDS', number(1, 3600), 120) * 1000,
-      callsPerMinute: env.read('RATE_LIMIT_PER_MINUTE', number(1, 1_000_000), 60),
-      evidencePerMinute: env.read('CONFROUTER_EVIDENCE_PER_MINUTE', number(1, 100_000), 60),
-      shutdownMs: env.read('CONFROUTER_SHUTDOWN_SECONDS', number(0, 3600), 30) * 1000
-    }
+    limits: readLimits(env)
   }
   env.finish()
   return settings
@@ -141,6 +141,29 @@ function readAccess(env: Reader): Access {
     return { mode: 'open' }
   }
   return { mode: 'token', tokenHashes: [first, ...others] }
+}
+
+function readLimits(env: Reader): Limits {
+  const bodyBytes = env.read('CONFROUTER_MAX_BODY_BYTES', number(1024, 1024 ** 3), 20 * 1024 ** 2)
+  const bufferedBytes = env.read('CONFROUTER_MAX_BUFFERED_BYTES', number(1024, 9_999_999_999), 512 * 1024 ** 2)
+  if (bufferedBytes < bodyBytes) {
+    env.problem('CONFROUTER_MAX_BUFFERED_BYTES must not be less than CONFROUTER_MAX_BODY_BYTES')
+  }
+  const concurrentCalls = env.read('CONFROUTER_MAX_CONCURRENT_CALLS', number(1, 100_000), 2000)
+  const tenth = Math.ceil(concurrentCalls / 10)
+  return {
+    bodyBytes,
+    bufferedBytes,
+    concurrentCalls,
+    callsPerCaller: env.read('CONFROUTER_MAX_CALLS_PER_CALLER', number(1, 100_000), tenth),
+    firstByteMs: env.read('CONFROUTER_FIRST_BYTE_SECONDS', number(1, 3600), 300) * 1000,
+    idleMs: env.read('CONFROUTER_IDLE_SECONDS', number(1, 3600), 120) * 1000,
+    requestIdleMs: env.read('CONFROUTER_REQUEST_IDLE_SECONDS', number(1, 3600), 30) * 1000,
+    callsPerMinute: env.read('RATE_LIMIT_PER_MINUTE', number(1, 1_000_000), 60),
+    allCallsPerMinute: env.read('CONFROUTER_CALLS_PER_MINUTE', number(1, 1_000_000), 600),
+    evidencePerMinute: env.read('CONFROUTER_EVIDENCE_PER_MINUTE', number(1, 100_000), 60),
+    shutdownMs: env.read('CONFROUTER_SHUTDOWN_SECONDS', number(0, 3600), 30) * 1000
+  }
 }
 
 function readClearKeys(env: Reader): ReadonlyMap<string, string> {

@@ -2,6 +2,7 @@ import { Agent, request } from 'undici'
 import { decodeBase64, encodeBase64 } from '../base/encoding.js'
 import { isJsonObject, type JsonObject } from '../base/json.js'
 import { parseFirstJson } from './first-json.js'
+import { readAtMost } from './read-at-most.js'
 import { classifySidecarError, SidecarError } from './sidecar-error.js'
 
 /** The parts of evidence that come from the hardware and the host. */
@@ -54,14 +55,8 @@ export function createSidecar({ url, maaHost, vaultHost, keyName, timeoutMs = 60
         signal: AbortSignal.timeout(timeoutMs),
         ...(body === undefined ? {} : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
       })
-      const chunks: Buffer[] = []
-      let bytes = 0
-      for await (const chunk of answer.body as AsyncIterable<Buffer>) {
-        bytes += chunk.length
-        if (bytes > maximumAnswerBytes) throw new Error('answer too large')
-        chunks.push(chunk)
-      }
-      return { status: answer.statusCode, text: Buffer.concat(chunks).toString('utf8') }
+      const text = await readAtMost(answer.body as AsyncIterable<Buffer>, maximumAnswerBytes)
+      return { status: answer.statusCode, text: text.toString('utf8') }
     } catch {
       throw new SidecarError('sidecar.unreachable', `the sidecar at ${url} gave no usable answer`, { final: false })
     }

@@ -2,7 +2,7 @@ import { isJsonObject } from '../base/json.js'
 import { SealError } from '../seal/errors.js'
 import { openEnvelope } from '../seal/node/envelope.js'
 import { identifyCaller } from './access.js'
-import { hasBody, LimitedBody, readBody } from './body.js'
+import { type BodyLimits, bodyTooLarge, hasBody, LimitedBody, readBody } from './body.js'
 import type { Call, Target } from './call.js'
 import { EnvelopeReply } from './envelope-reply.js'
 import { forward } from './forward.js'
@@ -16,7 +16,7 @@ import { checkUpstreamPath } from './upstream-path.js'
 /** The steps of the pipeline, in its order. What each is for stands there. */
 
 export function admit(call: Call): void {
-  const { state, calls } = call.context
+  const { state, addressRate } = call.context
   if (state.stage === 'stopping') throw retryLater('stopping', 'the router is stopping', 1)
   if (state.active === undefined) {
     throw retryLater(
@@ -25,14 +25,19 @@ export function admit(call: Call): void {
       state.difficulty?.nextAttemptInSeconds ?? 1
     )
   }
-  const leave = calls.enter()
-  if (leave === undefined) throw retryLater('overloaded', 'the router has as many calls as it takes', 1)
-  call.response.once('close', leave)
+  const waitSeconds = addressRate.take(call.address)
+  if (waitSeconds > 0) throw retryLater('rate_limited', 'too many requests of this address in this minute', waitSeconds)
 }
 
 export function authorize(call: Call): void {
   const { headers, socket } = call.request
   call.caller = identifyCaller(headers, socket.remoteAddress, call.context.settings.access)
+}
+
+export function takeSlot(call: Call): void {
+  const leave = call.context.calls.enter(call.caller?.identity ?? call.address)
+  if (leave === undefined) throw retryLater('overloaded', 'the router has as many calls as it takes', 1)
+  call.onClose(leave)
 }
 
 export async function readJsonBody(call: Call): Promise<void> {
@@ -43,7 +48,7 @@ export async function readJsonBody(call: Call): Promise<void> {
   if ((headers['content-encoding'] ?? 'identity') !== 'identity') {
     throw new Problem('unsupported_media_type', 'a compressed body is not supported')
   }
-  call.body = await readBody(call.request, call.context.settings.limits.bodyBytes)
+  call.body = await readBody(call.request, bodyLimits(call), (bytes) => call.hold(bytes))
   call.record.bytesIn = call.body.length
 }
 
@@ -65,8 +70,12 @@ export async function openSealedBody(call: Call): Promise<void> {
   const { plaintext, request, responseKey } = await openEnvelope(outer, active.keys).catch((error: unknown) => {
     throw asProblem(error)
   })
-  call.reply = new EnvelopeReply(call.plain, responseKey)
+  call.reply = new EnvelopeReply(call.plain, responseKey, (bytes) => call.hold(bytes))
   call.record.sealed = 'envelope'
+  call.hold(plaintext.length)
+  if (call.query !== '') {
+    throw new Problem('invalid_request', 'a sealed request cannot have a query, which nothing would protect')
+  }
   if (request.stream !== undefined && request.stream !== false) {
     throw new Problem('stream_not_supported', 'a request in an envelope cannot be streamed; leave out "stream"', {
       param: 'stream'
@@ -105,7 +114,7 @@ export function targetByModel(call: Call): void {
   const choice = chooseByModel(body, span, call.context.settings.providers)
   call.body = choice.body
   // The providers' base URLs end where the paths of this API begin.
-  setTarget(call, choice.provider, checkUpstreamPath(call.path.slice('/v1'.length)))
+  setTarget(call, choice.provider, checkUpstreamPath(call.path.slice('/v1'.length)), false)
   if (!choice.provider.openaiCompatible) {
     throw new Problem(
       'unsupported_by_provider',
@@ -121,18 +130,17 @@ export function targetByPath(call: Call): void {
   if (provider === undefined) {
     throw new Problem('unknown_provider', `this router has no provider ${JSON.stringify(name.slice(0, 80))}`)
   }
-  setTarget(call, provider, checkUpstreamPath(call.path.slice(`/providers/${name}`.length) || '/'))
+  setTarget(call, provider, checkUpstreamPath(call.path.slice(`/providers/${name}`.length) || '/'), true)
 }
 
-export function streamBody(call: Call): void {
+/** As early as it can be known; a body that does not say its length is measured as it passes. */
+export function refuseLongBody(call: Call): void {
   const { bodyBytes } = call.context.settings.limits
-  if (Number(call.request.headers['content-length'] ?? 0) > bodyBytes) {
-    throw new Problem('body_too_large', `the body is larger than ${bodyBytes} bytes`)
-  }
+  if (Number(call.request.headers['content-length'] ?? 0) > bodyBytes) throw bodyTooLarge(bodyBytes)
 }
 
 export function chooseKey(call: Call): void {
-  const { provider } = requireTarget(call)
+  const { provider, wholeApi } = requireTarget(call)
   if (provider.auth === 'none' || call.caller === undefined) return
   const { ownKey, identity } = call.caller
   if (ownKey !== undefined) {
@@ -146,14 +154,30 @@ export function chooseKey(call: Call): void {
       `this router has no key for "${provider.name}"; send your own as "Authorization: Bearer …"`
     )
   }
+  if (wholeApi && call.context.settings.access.mode === 'open' && !provider.accountAccess) {
+    throw new Problem(
+      'own_key_required',
+      `without a key of your own only /v1/… of this router is open to you, not the account behind "${provider.name}"; send your key as "Authorization: Bearer …"`
+    )
+  }
+  if (call.context.settings.access.mode === 'open' && call.request.headers.origin !== undefined) {
+    throw new Problem(
+      'own_key_required',
+      `pages in a browser may not use the router's key for "${provider.name}"; send your own as "Authorization: Bearer …"`
+    )
+  }
   const waitSeconds = call.context.callRate.take(identity)
   if (waitSeconds > 0) throw retryLater('rate_limited', 'too many requests in this minute', waitSeconds)
   call.providerKey = routerKey
+  call.usesRouterKey = true
 }
 
 export async function passOn(call: Call): Promise<void> {
   const { provider, path } = requireTarget(call)
-  const headers = requestHeaders(call.request.headers, provider.auth, call.providerKey)
+  const headers = requestHeaders(call.request.headers, provider.auth, call.providerKey, {
+    usesRouterKey: call.usesRouterKey,
+    sealed: call.record.sealed !== undefined
+  })
   // A sealed answer is read here, so it must come as it is.
   if (call.record.sealed !== undefined) headers['accept-encoding'] = 'identity'
   const { upstreamStatus, firstByteMs, outcome } = await forward(
@@ -178,15 +202,20 @@ function passThrough(call: Call, headers: Record<string, string>): LimitedBody |
     const value = call.request.headers[name]
     if (value !== undefined) headers[name] = value
   }
-  const body = new LimitedBody(call.request, call.context.settings.limits.bodyBytes)
+  const body = new LimitedBody(call.request, bodyLimits(call))
   body.once('close', () => {
     call.record.bytesIn = body.bytes
   })
   return body
 }
 
-function setTarget(call: Call, provider: Provider, path: string): void {
-  call.target = { provider, path }
+function bodyLimits({ context }: Call): BodyLimits {
+  const { bodyBytes, requestIdleMs } = context.settings.limits
+  return { bytes: bodyBytes, idleMs: requestIdleMs }
+}
+
+function setTarget(call: Call, provider: Provider, path: string, wholeApi: boolean): void {
+  call.target = { provider, path, wholeApi }
   call.record.provider = provider.name
 }
 

@@ -20,7 +20,7 @@ const maximumModulusBits = 4096
  * `AAEAAQ`; leading zero bytes are removed, so that one key has one thumbprint.
  *
  * Throws a `SealError` with code `invalid_key` that names `label`: not RSA, private members,
- * a modulus outside 2048 to 4096 bits, an even or overlong exponent.
+ * a modulus that is even or outside 2048 to 4096 bits, an even or overlong exponent.
  */
 export function parseRsaPublicJwk(value: unknown, label: string): RsaPublicJwk {
   if (!isJsonObject(value) || value.kty !== 'RSA') throw new SealError('invalid_key', `${label} is not an RSA JWK`)
@@ -35,6 +35,8 @@ export function parseRsaPublicJwk(value: unknown, label: string): RsaPublicJwk {
       `${label} must have ${minimumModulusBits} to ${maximumModulusBits} bits, got ${bits}`
     )
   }
+  // No product of two large primes, and OpenSSL computes with no such modulus.
+  if (((n.at(-1) ?? 0) & 1) === 0) throw new SealError('invalid_key', `${label} has an even modulus`)
   if (e.length > 4 || ((e.at(-1) ?? 0) & 1) === 0 || (e.length === 1 && e[0] === 1)) {
     throw new SealError('invalid_key', `${label} has a public exponent that is not odd, above 1 and at most 32 bits`)
   }

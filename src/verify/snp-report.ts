@@ -7,7 +7,6 @@ const signedLength = 672
 /** Fields of an attestation report, as they stand in it. Authenticates nothing. */
 export interface SnpReport {
   readonly version: number
-  readonly guestSvn: number
   /** Guest POLICY, bit field. */
   readonly policy: bigint
   readonly vmpl: number
@@ -49,7 +48,6 @@ export function parseReport(report: Uint8Array): SnpReport {
   const flags = view.getUint32(72, true)
   return {
     version,
-    guestSvn: view.getUint32(4, true),
     policy: view.getBigUint64(8, true),
     vmpl: view.getUint32(48, true),
     signatureAlgorithm: view.getUint32(52, true),

@@ -1,5 +1,6 @@
 import type { Sha256Hex } from '../base/digest.js'
 import { encodeHex } from '../base/encoding.js'
+import { isJsonObject } from '../base/json.js'
 import { productOfAmdArk } from './amd-roots.js'
 import { appraiseBinding } from './appraise-binding.js'
 import { appraiseHardware } from './appraise-hardware.js'
@@ -124,14 +125,37 @@ async function isSimulated(chain: Read<VcekChain>): Promise<boolean> {
 }
 
 /** For callers without types: a document whose base64 nobody decoded, or a clock that says nothing. */
-function checkArguments(evidence: EvidenceDocument, inputs: VerifyInputs): void {
-  const problems: string[] = []
-  const { runtimeData, snp, ccePolicy } = evidence
-  const bytes = [runtimeData, snp.report, ...[snp.uvmEndorsements, ccePolicy].filter((part) => part !== undefined)]
-  if (!bytes.every((part) => part instanceof Uint8Array)) problems.push('its parts are not bytes')
-  if (Number.isNaN(inputs.now.getTime())) problems.push('the time of verification is not a time')
-  if (inputs.nonce !== undefined && (inputs.nonce.length < 16 || inputs.nonce.length > 64)) {
-    problems.push('the nonce has not 16 to 64 bytes')
-  }
+function checkArguments(evidence: unknown, inputs: unknown): void {
+  const problems = [...problemsOfEvidence(evidence), ...problemsOfInputs(inputs)]
   if (problems.length > 0) throw new VerifyError('evidence.unreadable', 'evidence cannot be read', problems)
 }
+
+function* problemsOfEvidence(evidence: unknown): Generator<string> {
+  if (!isJsonObject(evidence) || !isJsonObject(evidence.snp)) {
+    yield 'it is not what parseEvidence returns'
+    return
+  }
+  const { runtimeData, snp, ccePolicy, maa } = evidence
+  const bytes = [runtimeData, snp.report, ...[snp.uvmEndorsements, ccePolicy].filter((part) => part !== undefined)]
+  if (!bytes.every(isBytes)) yield 'its parts are not bytes'
+  if (typeof snp.certificates !== 'string') yield 'its certificates are not a text'
+  if (maa === undefined) return
+  if (!isJsonObject(maa) || typeof maa.endpoint !== 'string' || typeof maa.token !== 'string') {
+    yield 'its token and endpoint are not texts'
+  }
+}
+
+function* problemsOfInputs(inputs: unknown): Generator<string> {
+  if (!isJsonObject(inputs)) {
+    yield 'the inputs of the verification are missing'
+    return
+  }
+  const { now, nonce, maaKeys }: { readonly [name: string]: unknown } = inputs
+  if (!(now instanceof Date) || Number.isNaN(now.getTime())) yield 'the time of verification is not a time'
+  if (nonce !== undefined && (!isBytes(nonce) || nonce.length < 16 || nonce.length > 64)) {
+    yield 'the nonce is not 16 to 64 bytes'
+  }
+  if (maaKeys !== undefined && !Array.isArray(maaKeys)) yield 'the keys of attestation providers are not a list'
+}
+
+const isBytes = (value: unknown): value is Uint8Array => value instanceof Uint8Array

@@ -76,6 +76,8 @@ function parseResponseKey(value: unknown): ResponseKey & { readonly thumbprintOf
     const { publicKey, kid } = importResponseKey(value)
     const { kty, n, e } = publicKey.export({ format: 'jwk' })
     const jwk = parseRsaPublicJwk({ kty, n, e }, 'encode_response_pub')
+    // What cannot be sealed to is found here, where it can still be said, and not with the answer.
+    publicEncrypt({ key: publicKey, ...oaepSha256 }, randomBytes(32))
     return { publicKey, kid, thumbprintOf: () => rsaThumbprint(jwk) }
   } catch {
     throw new SealError(

@@ -84,6 +84,38 @@ describe('sealedCall', () => {
     })
   })
 
+  it('replaces a content type in any case, and keeps what cannot be sent out of its error', async () => {
+    await call(echo(), { headers: { 'Content-Type': 'text/plain', ACCEPT: 'text/html' } })
+    expect(open[0]?.requests[0]?.headers).toMatchObject({
+      'content-type': 'application/json',
+      accept: 'application/json'
+    })
+    const error = await errorOf(call(echo(), { headers: { authorization: 'Bearer sk-secret\n' + 'x\u0000' } }))
+    expect(error.code).toBe('call.network')
+    expect(String(error.cause) + error.message).not.toContain('secret')
+  })
+
+  it('gives the code of an error in the open as a hint, if it has the form of one', async () => {
+    const refused = (code: unknown): Answer => {
+      return (_, __, response) => sendJson(response, 429, { error: { message: 'x', code } })
+    }
+    const limited = await errorOf(call(refused('rate_limited')))
+    expect(limited).toMatchObject({ code: 'call.refused', status: 429, answer: undefined, hint: 'rate_limited' })
+    for (const code of ['Call +1 555', 7, undefined, 'x'.repeat(41)]) {
+      expect((await errorOf(call(refused(code)))).hint).toBeUndefined()
+    }
+    expect((await errorOf(call(echo(429)))).hint).toBeUndefined()
+  })
+
+  it('follows no redirect, also to where it would be answered', async () => {
+    const target = await serve(echo())
+    open.push(target)
+    const redirect: Answer = (_, __, response) =>
+      void response.writeHead(307, { location: `${target.origin}/v1/chat/completions` }).end()
+    expect((await errorOf(call(redirect))).code).toBe('call.network')
+    expect(target.requests).toEqual([])
+  })
+
   it('throws the opened error of a provider', async () => {
     const error = await errorOf(call(echo(429)))
     expect(error).toMatchObject({ code: 'call.refused', status: 429, answer: { echo: request } })

@@ -149,6 +149,16 @@ describe('what keeps it from a verdict is a CheckError', () => {
     expect((await errorOf(check(origin))).code).toBe(code)
   })
 
+  it('and never what a redirect leads to', async () => {
+    const good = router()
+    const { origin, requests } = await start((request, body, response) => {
+      if (request.url === '/elsewhere') return good(request, body, response)
+      response.writeHead(307, { location: '/elsewhere' }).end()
+    })
+    expect((await errorOf(check(origin))).code).toBe('check.network')
+    expect(requests.map(({ url }) => url)).toEqual(['/.well-known/confrouter'])
+  })
+
   it('with the status', async () => {
     const { origin } = await start((_, __, response) => sendJson(response, 429, {}))
     expect((await errorOf(check(origin))).status).toBe(429)

@@ -62,7 +62,7 @@ describe('POST /.well-known/confrouter', () => {
   })
 
   it('limits how many run at the same time', async () => {
-    const leave = Array.from({ length: 8 }, () => router.context.attestations.enter())
+    const leave = Array.from({ length: 8 }, (_, i) => router.context.attestations.enter(`caller ${i}`))
     const nonce = Buffer.alloc(16).toString('base64url')
     expect(await post(`${router.url}/.well-known/confrouter`, { nonce })).toMatchObject({
       status: 503,
@@ -70,6 +70,18 @@ describe('POST /.well-known/confrouter', () => {
     })
     for (const one of leave) one?.()
     expect((await post(`${router.url}/.well-known/confrouter`, { nonce })).status).toBe(200)
+  })
+
+  it('runs at most two of one address, and takes no turn for what it does not begin', async () => {
+    const nonce = Buffer.alloc(16).toString('base64url')
+    const ask = () => post(`${router.url}/.well-known/confrouter`, { nonce })
+    const leave = [1, 2].map(() => router.context.attestations.enter('127.0.0.1'))
+    for (let i = 0; i < 25; i++) {
+      expect(await ask()).toMatchObject({ status: 503, json: { error: { code: 'overloaded' } } })
+    }
+    expect(router.context.attestations.enter('192.0.2.1')).toBeDefined()
+    for (const one of leave) one?.()
+    expect((await ask()).status).toBe(200)
   })
 
   it('says in words why there is no evidence', async () => {

@@ -1,5 +1,5 @@
 import { constants, publicEncrypt, randomBytes } from 'node:crypto'
-import type { RequestListener } from 'node:http'
+import type { IncomingHttpHeaders, RequestListener } from 'node:http'
 import { afterEach, describe, expect, it } from '@jest/globals'
 import { sealEnvelopeRequest } from '../../../src/seal/envelope.js'
 import type { JsonObject } from '../../../src/base/json.js'
@@ -154,6 +154,44 @@ describe('a request in an envelope', () => {
       const { status, json } = await post(`${router.url}/v1/chat/completions`, body)
       expect({ status, code: json.error.code }).toEqual({ status: 400, code })
     }
+  })
+
+  it('with a response key that no answer can be sealed to is refused, and the router goes on', async () => {
+    const router = await routerTo(echo)
+    const { publicKey } = await vectorKey()
+    const payload = publicEncrypt(
+      { key: publicKey, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha256' },
+      Buffer.from('{"model":"nosuch:m"}')
+    )
+    const { status, json } = await post(`${router.url}/v1/chat/completions`, {
+      encrypted_payload: payload.toString('base64'),
+      encode_response_pub: { kty: 'RSA', n: `_${'A'.repeat(341)}`, e: 'AQAB' }
+    })
+    expect({ status, code: json.error.code }).toEqual({ status: 400, code: 'invalid_response_key' })
+    expect((await fetch(`${router.url}/healthz`)).status).toBe(200)
+  })
+
+  it('cannot have a query, and passes on no header that is not sealed', async () => {
+    let seen: IncomingHttpHeaders = {}
+    const router = await routerTo((request, response) => {
+      seen = request.headers
+      response.end('{}')
+    })
+    const send = async (query: string) => {
+      const sealed = await sealEnvelopeRequest({ request: { model: 'm' }, recipient: router.recipient })
+      const headers = { 'openai-beta': 'assistants=v2', 'idempotency-key': '1' }
+      const { status, json } = await post(`${router.url}/v1/chat/completions${query}`, sealed.body, headers)
+      return { status, opened: (await sealed.openResponse(json)) as Answer }
+    }
+    const refused = await send('?store=true')
+    expect({ status: refused.status, code: refused.opened.error.code }).toEqual({
+      status: 400,
+      code: 'invalid_request'
+    })
+    expect((await send('')).status).toBe(200)
+    expect(Object.keys(seen).sort()).toEqual(
+      'accept accept-encoding connection content-length content-type host user-agent'.split(' ')
+    )
   })
 
   it('is no envelope when the words only stand in the content', async () => {

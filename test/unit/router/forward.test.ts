@@ -4,6 +4,10 @@ import http, { type IncomingHttpHeaders, type RequestListener, type ServerRespon
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from '@jest/globals'
+import { sendJson, serveTls } from '../client/loopback.js'
+import type { Dispatcher } from 'undici'
+import { forward } from '../../../src/router/forward.js'
+import type { Reply } from '../../../src/router/reply.js'
 import {
   type Answer,
   Cleanup,
@@ -296,6 +300,39 @@ describe('forwarding', () => {
     })
   })
 
+  it('sends nothing to a provider whose certificate no known authority has signed', async () => {
+    const provider = await serveTls((_, __, response) => sendJson(response, 200, {}))
+    cleanup.add(() => provider.close())
+    const sidecar = await fakeSidecar(cleanup)
+    const router = await startRouter(cleanup, {
+      SKR_URL: sidecar.url,
+      CONFROUTER_PROVIDERS: oneProvider(provider.origin)
+    })
+    expect(await post(`${router.url}/v1/chat/completions`, chat, own)).toMatchObject({
+      status: 502,
+      json: { error: { code: 'upstream_failed' } }
+    })
+    expect(provider.requests).toEqual([])
+  })
+
+  it('lets no call wait behind another one on its connection', async () => {
+    const waiting: ServerResponse[] = []
+    const router = await routerTo((request, response) => {
+      if (request.url === '/base/slow') waiting.push(response)
+      else response.end('{}')
+    })
+    const get = (path: string) => fetch(`${router.url}/providers/test/${path}`, { headers: own })
+    expect((await get('warm')).status).toBe(200)
+    const slow = get('slow')
+    await until(() => waiting.length === 1)
+    const answers = await Promise.all(
+      ['a', 'b', 'c'].map((path) => Promise.race([get(path).then(({ status }) => status), sleep(2000, 'waited')]))
+    )
+    expect(answers).toEqual([200, 200, 200])
+    waiting[0]?.end('{}')
+    expect((await slow).status).toBe(200)
+  })
+
   it('follows no redirect', async () => {
     let calls = 0
     const router = await routerTo((_, response) => {
@@ -462,6 +499,97 @@ describe('refusals', () => {
     const { status, json } = await post(`${router.url}/v1/chat/completions`, { model: 'fal:fal-ai/flux' }, own)
     expect({ status, code: json.error.code }).toEqual({ status: 400, code: 'unsupported_by_provider' })
     expect(json.error.message).toContain('/providers/fal/')
+  })
+})
+
+describe("the router's key and /providers/{name}/*", () => {
+  const withAccount = async (settings: object, environment = {}) => {
+    const seen: string[] = []
+    const [sidecar, origin] = await Promise.all([
+      fakeSidecar(cleanup),
+      serve(cleanup, ({ method, url, headers }, response) => {
+        seen.push(`${method} ${url} ${headers.authorization} ${String(headers['openai-project'])}`)
+        response.end('{}')
+      })
+    ])
+    const router = await startRouter(cleanup, {
+      SKR_URL: sidecar.url,
+      OPENAI_API_KEY: 'sk-operator',
+      CONFROUTER_PROVIDERS: JSON.stringify({ openai: { baseUrl: origin, allowPrivate: true, ...settings } }),
+      ...environment
+    })
+    const send = async (method: string, path: string, headers: Record<string, string> = {}) => {
+      const answer = await fetch(`${router.url}${path}`, {
+        method,
+        headers: { 'openai-project': 'proj_1', ...headers },
+        ...(method === 'POST' ? { body: '{"model":"m"}' } : {})
+      })
+      return { status: answer.status, code: (await answer.json()).error?.code }
+    }
+    return { seen, send }
+  }
+
+  it("do not open the operator's account to everybody", async () => {
+    const { seen, send } = await withAccount({})
+    const refused = { status: 403, code: 'own_key_required' }
+    expect(await send('GET', '/providers/openai/files')).toEqual(refused)
+    expect(await send('DELETE', '/providers/openai/files/file-1')).toEqual(refused)
+    expect(await send('POST', '/providers/openai/chat/completions')).toEqual(refused)
+    expect(seen).toEqual([])
+    expect((await send('GET', '/providers/openai/files', own)).status).toBe(200)
+    expect((await send('POST', '/v1/chat/completions', { 'content-type': 'application/json' })).status).toBe(200)
+    expect(seen).toEqual(['GET /files Bearer sk-own proj_1', 'POST /chat/completions Bearer sk-operator undefined'])
+  })
+
+  it('are not for pages in a browser, which may use only a key of their own', async () => {
+    const { seen, send } = await withAccount({})
+    const page = { 'content-type': 'application/json', origin: 'https://page.example' }
+    expect(await send('POST', '/v1/chat/completions', page)).toEqual({ status: 403, code: 'own_key_required' })
+    expect(seen).toEqual([])
+    expect((await send('POST', '/v1/chat/completions', { ...page, ...own })).status).toBe(200)
+  })
+
+  it('do where the settings say so, and to whoever has a token', async () => {
+    const open = await withAccount({ accountAccess: true })
+    expect((await open.send('GET', '/providers/openai/files')).status).toBe(200)
+    expect(open.seen).toEqual(['GET /files Bearer sk-operator undefined'])
+    const hash = createHash('sha256').update('letmein').digest('hex')
+    const byToken = await withAccount({}, { ACCESS_TOKENS: hash })
+    expect((await byToken.send('GET', '/providers/openai/files', { authorization: 'Bearer letmein' })).status).toBe(200)
+    expect(byToken.seen).toEqual(['GET /files Bearer sk-operator undefined'])
+  })
+})
+
+describe('a second attempt', () => {
+  const failing = (code: string, syscall: string, started: boolean) => {
+    let attempts = 0
+    const dispatcher = {
+      dispatch(_: unknown, handler: Dispatcher.DispatchHandler) {
+        attempts++
+        const controller = { abort: () => undefined } as unknown as Dispatcher.DispatchController
+        if (started) handler.onRequestStart?.(controller, {})
+        setTimeout(() => handler.onResponseError?.(controller, Object.assign(new Error(), { code, syscall })), 5)
+        return true
+      }
+    } as unknown as Dispatcher
+    const reply = { started: false } as Reply
+    const request = { dispatcher, origin: 'https://a', method: 'POST', path: '/', headers: {}, body: null } as const
+    const done = forward(request, reply, { gone: false, onGone: () => undefined }, 1000)
+    return { done, attempts: () => attempts }
+  }
+
+  it.each([
+    ['ECONNREFUSED', 'connect', false, 2, 'upstream_unreachable'],
+    ['ENOTFOUND', 'getaddrinfo', false, 2, 'upstream_unreachable'],
+    ['EHOSTUNREACH', 'read', true, 1, 'upstream_failed'],
+    ['ENETUNREACH', 'write', true, 1, 'upstream_failed'],
+    ['EHOSTUNREACH', 'read', false, 1, 'upstream_failed'],
+    ['ECONNREFUSED', 'connect', true, 1, 'upstream_unreachable'],
+    ['ECONNRESET', 'read', false, 1, 'upstream_failed']
+  ])('after %s of %s, request begun %s: %i in all', async (code, syscall, started, expected, problem) => {
+    const { done, attempts } = failing(code, syscall, started)
+    await expect(done).rejects.toMatchObject({ code: problem })
+    expect(attempts()).toBe(expected)
   })
 })
 

@@ -8,8 +8,7 @@ import { encodeBase64, utf8 } from '../../../src/base/encoding.js'
 import type { RouterContext } from '../../../src/router/context.js'
 import { createEgress } from '../../../src/router/egress.js'
 import { createEvidenceSource } from '../../../src/router/evidence.js'
-import { Gate } from '../../../src/router/gate.js'
-import { RateLimiter } from '../../../src/router/rate-limiter.js'
+import { createGuards } from '../../../src/router/guards.js'
 import { createLog } from '../../../src/router/request-log.js'
 import { createState } from '../../../src/router/router-state.js'
 import { createRouterServer } from '../../../src/router/server.js'
@@ -168,10 +167,7 @@ export async function startRouter(
     evidence,
     egress: createEgress(settings.limits),
     log,
-    callRate: new RateLimiter(settings.limits.callsPerMinute, () => performance.now()),
-    evidenceRate: new RateLimiter(settings.limits.evidencePerMinute, () => performance.now()),
-    calls: new Gate(settings.limits.concurrentCalls),
-    attestations: new Gate(8)
+    ...createGuards(settings.limits, () => performance.now())
   }
   const server = createRouterServer(context)
   const url = await listen(cleanup, server)

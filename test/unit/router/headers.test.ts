@@ -26,6 +26,36 @@ describe('requestHeaders', () => {
   })
 })
 
+describe('requestHeaders of special calls', () => {
+  const incoming = {
+    accept: 'application/json',
+    'content-type': 'application/json',
+    'openai-organization': 'org-1',
+    'openai-project': 'proj_1',
+    'openai-beta': 'x',
+    'idempotency-key': '1',
+    'accept-language': 'de'
+  }
+  const ours = { 'user-agent': 'confrouter', authorization: 'Bearer k' }
+
+  it("lets no caller choose a part of the account whose key is the router's", () => {
+    const { 'openai-organization': _, 'openai-project': __, ...rest } = incoming
+    expect(requestHeaders(incoming, 'Bearer', 'k', { usesRouterKey: true })).toEqual({ ...ours, ...rest })
+    expect(requestHeaders(incoming, 'Bearer', 'k', {})).toEqual({ ...ours, ...incoming })
+  })
+
+  it('sends nothing beside a sealed body that could change what it means', () => {
+    const kept = { accept: 'application/json', 'content-type': 'application/json' }
+    expect(requestHeaders(incoming, 'Bearer', 'k', { sealed: true })).toEqual({ ...ours, ...kept })
+    expect(requestHeaders({ ...incoming, 'anthropic-version': '1' }, 'x-api-key', 'k', { sealed: true })).toEqual({
+      'user-agent': 'confrouter',
+      'x-api-key': 'k',
+      'anthropic-version': '2023-06-01',
+      ...kept
+    })
+  })
+})
+
 describe('responseHeaders', () => {
   it('removes what is of one hop, also when Connection names it, and what is of another origin', () => {
     expect(
@@ -39,6 +69,8 @@ describe('responseHeaders', () => {
         'keep-alive': 'timeout=5',
         'set-cookie': ['a=b'],
         'alt-svc': 'h3',
+        'access-control-allow-origin': 'https://a.example',
+        'access-control-expose-headers': 'x',
         'strict-transport-security': 'max-age=1',
         server: 'cloudflare'
       })

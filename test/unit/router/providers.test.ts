@@ -13,6 +13,7 @@ describe('parseProviders', () => {
         basePath: '/v1',
         auth: 'Bearer',
         allowPrivate: false,
+        accountAccess: false,
         openaiCompatible: true
       },
       {
@@ -21,6 +22,7 @@ describe('parseProviders', () => {
         basePath: '/v2',
         auth: 'api-key',
         allowPrivate: false,
+        accountAccess: false,
         openaiCompatible: true
       }
     ])
@@ -46,6 +48,12 @@ describe('parseProviders', () => {
     expect(enabled.get('loopback')).toMatchObject({ origin: 'http://127.0.0.1:9000', allowPrivate: true })
   })
 
+  it('opens accounts to callers without a key only where the settings or the API allow it', () => {
+    const { enabled } = parse({ openai: {}, groq: { accountAccess: true }, fal: {} })
+    expect([...enabled.values()].map(({ accountAccess }) => accountAccess)).toEqual([false, true, true])
+    expect(parse({ fal: { accountAccess: false } }).default.accountAccess).toBe(false)
+  })
+
   it.each([
     ['nothing', {}, 'at least one provider'],
     ['a list', [], 'must be a JSON object'],
@@ -55,6 +63,7 @@ describe('parseProviders', () => {
     ['an unknown member', { openai: { baseURL: 'https://x' } }, 'unknown member "baseURL"'],
     ['an unknown scheme', { openai: { auth: 'Basic' } }, '"auth" as one of'],
     ['a flag that is no flag', { openai: { allowPrivate: 'yes' } }, 'true or false'],
+    ['an access that is no flag', { openai: { accountAccess: 'yes' } }, 'true or false'],
     ['a default that is no flag', { openai: { default: 1 } }, 'true or false'],
     ['two defaults', { openai: { default: true }, groq: { default: true } }, 'more than one'],
     ['http', { mine: { baseUrl: 'http://llm.example' } }, 'https'],

@@ -1,5 +1,4 @@
 import { describe, expect, it } from '@jest/globals'
-import { Gate } from '../../../src/router/gate.js'
 import { RateLimiter } from '../../../src/router/rate-limiter.js'
 
 describe('RateLimiter', () => {
@@ -36,19 +35,5 @@ describe('RateLimiter', () => {
     limiter.take('one more')
     expect(limiter.take('caller 0')).toBeGreaterThan(0)
     expect(limiter.take('caller 1')).toBe(0)
-  })
-})
-
-describe('Gate', () => {
-  it('admits up to its limit, and lets everybody out once', () => {
-    const gate = new Gate(2)
-    const first = gate.enter()
-    gate.enter()
-    expect(gate.enter()).toBeUndefined()
-    first?.()
-    first?.()
-    expect(gate.inside).toBe(1)
-    expect(gate.enter()).toBeDefined()
-    expect(gate.enter()).toBeUndefined()
   })
 })

@@ -72,6 +72,63 @@ describe('the server', () => {
   })
 })
 
+describe('a failure while a failure is told', () => {
+  it('is logged and ends that answer alone', async () => {
+    const sidecar = await fakeSidecar(cleanup)
+    const router = await startRouter(cleanup, { SKR_URL: sidecar.url })
+    router.server.prependListener('request', (request, response: ServerResponse) => {
+      if (request.url !== '/broken') return
+      response.writeHead = () => {
+        throw new Error('nothing can be written')
+      }
+    })
+    await expect(fetch(`${router.url}/broken`)).rejects.toThrow()
+    expect((await fetch(`${router.url}/healthz`)).status).toBe(200)
+    expect(router.logText()).toContain('unexpected error')
+    expect(router.logText()).not.toContain('nothing can be written')
+    await until(() => router.requestLines().some(({ outcome }) => outcome === 'internal_error'))
+  })
+})
+
+describe('probes', () => {
+  it.each(['/healthz', '/readyz'])('may ask %s with HEAD', async (path) => {
+    const sidecar = await fakeSidecar(cleanup)
+    const router = await startRouter(cleanup, { SKR_URL: sidecar.url })
+    const answer = await fetch(`${router.url}${path}`, { method: 'HEAD' })
+    expect({ status: answer.status, text: await answer.text() }).toEqual({ status: 200, text: '' })
+  })
+})
+
+describe('pages of other origins', () => {
+  it('may call what a client in a browser needs', async () => {
+    const sidecar = await fakeSidecar(cleanup)
+    const router = await startRouter(cleanup, { SKR_URL: sidecar.url })
+    for (const path of ['/.well-known/confrouter', '/v1/crypto/jwk', '/v1/chat/completions', '/providers/fal/x']) {
+      const asked = await fetch(`${router.url}${path}`, {
+        method: 'OPTIONS',
+        headers: {
+          'access-control-request-method': 'POST',
+          'access-control-request-headers': 'authorization,x-stainless-os'
+        }
+      })
+      expect(asked.status).toBe(204)
+      expect(asked.headers.get('access-control-allow-origin')).toBe('*')
+      expect(asked.headers.get('access-control-allow-methods')).toMatch(/GET|POST/)
+      expect(asked.headers.get('access-control-allow-headers')).toBe('authorization,x-stainless-os')
+      const answer = await fetch(`${router.url}${path}`, { method: 'POST', body: '{}' })
+      expect(answer.headers.get('access-control-allow-origin')).toBe(path === '/v1/crypto/jwk' ? null : '*')
+    }
+    expect((await fetch(`${router.url}/v1/crypto/jwk`)).headers.get('access-control-allow-origin')).toBe('*')
+  })
+
+  it('may not ask about the state of the router', async () => {
+    const sidecar = await fakeSidecar(cleanup)
+    const router = await startRouter(cleanup, { SKR_URL: sidecar.url })
+    expect((await fetch(`${router.url}/readyz`)).headers.get('access-control-allow-origin')).toBeNull()
+    expect((await fetch(`${router.url}/readyz`, { method: 'OPTIONS' })).status).toBe(405)
+  })
+})
+
 describe('drain', () => {
   it('lets a stream finish, refuses new calls, and resolves when all is closed', async () => {
     const router = await routerWithStream()
@@ -80,7 +137,7 @@ describe('drain', () => {
     const answer = await openStream(router.url, agent)
     let text = ''
     answer.on('data', (chunk: Buffer) => (text += chunk.toString()))
-    const drained = drain(router.server, router.context.state, 5000)
+    const drained = drain(router.server, router.context, 5000)
     await expect(fetch(`${router.url}/healthz`)).rejects.toThrow()
     await sleep(100)
     router.upstreams[0]?.end('data: [DONE]\n\n')
@@ -94,7 +151,7 @@ describe('drain', () => {
     const answer = await openStream(router.url)
     answer.resume()
     const gone = new Promise((resolve) => answer.once('close', resolve))
-    expect(await drain(router.server, router.context.state, 100)).toBe(false)
+    expect(await drain(router.server, router.context, 100)).toBe(false)
     await gone
     expect(answer.complete).toBe(false)
   })
@@ -105,14 +162,49 @@ describe('drain', () => {
     const socket = connect(Number(port), hostname)
     let text = ''
     socket.on('data', (chunk) => (text += chunk.toString()))
-    // The first request is not complete yet, so the connection is not idle.
-    socket.write('POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n')
-    await sleep(50)
-    const drained = drain(router.server, router.context.state, 2000)
-    socket.write('content-length: 2\r\n\r\n{}')
+    const request = 'POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n'
+    socket.write(`${request}content-length: 2\r\n\r\n{}`)
+    await until(() => text.includes('data: 1'))
+    const drained = drain(router.server, router.context, 2000)
+    socket.write(`${request}content-length: 2\r\n\r\n{}`)
+    await sleep(150)
+    router.upstreams[0]?.end('data: [DONE]\n\n')
     await until(() => text.includes('"stopping"'))
-    expect(text).toMatch(/^HTTP\/1\.1 503 /)
+    expect(text).toMatch(/\[DONE\][^]*HTTP\/1\.1 503 /)
     expect(text.toLowerCase()).toContain('connection: close')
+    expect(await drained).toBe(true)
+  })
+
+  it.each([
+    ['nothing', ''],
+    ['half a header', 'GET /healthz HTTP/1.1\r\nho'],
+    ['a request, and half a header behind it', 'GET /healthz HTTP/1.1\r\nhost: x\r\n\r\nGET /h']
+  ])('does not wait for a connection that has sent %s', async (_, text) => {
+    const router = await routerWithStream()
+    const { hostname, port } = new URL(router.url)
+    const socket = connect(Number(port), hostname)
+    socket.on('error', () => undefined).resume()
+    socket.write(text)
+    await sleep(100)
+    const startedAt = performance.now()
+    expect(await drain(router.server, router.context, 5000)).toBe(true)
+    expect(performance.now() - startedAt).toBeLessThan(1000)
+  })
+
+  it('counts the calls of a connection: one that has ended does not end the others', async () => {
+    const router = await routerWithStream()
+    const { hostname, port } = new URL(router.url)
+    const socket = connect(Number(port), hostname)
+    let text = ''
+    socket.on('error', () => undefined).on('data', (chunk) => (text += chunk.toString()))
+    const call = 'POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n'
+    socket.write(`${call}content-length: 2\r\n\r\n{}`.repeat(2))
+    await until(() => router.upstreams.length === 2)
+    const drained = drain(router.server, router.context, 5000)
+    router.upstreams[0]?.end('data: first\n\n')
+    await sleep(200)
+    router.upstreams[1]?.end('data: second\n\n')
+    await until(() => text.includes('data: second'))
     expect(await drained).toBe(true)
   })
 })

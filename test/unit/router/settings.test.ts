@@ -29,7 +29,16 @@ describe('parseSettings', () => {
       access: { mode: 'open' },
       sealedSecrets: undefined,
       simulated: false,
-      limits: { bodyBytes: 20_971_520, callsPerMinute: 60, shutdownMs: 30_000 }
+      limits: {
+        bodyBytes: 20_971_520,
+        bufferedBytes: 536_870_912,
+        concurrentCalls: 2000,
+        callsPerCaller: 200,
+        requestIdleMs: 30_000,
+        callsPerMinute: 60,
+        allCallsPerMinute: 600,
+        shutdownMs: 30_000
+      }
     })
     expect([...parse({}).providers.enabled.keys()]).toEqual(['openai', 'openrouter', 'fal'])
   })
@@ -84,6 +93,10 @@ describe('parseSettings', () => {
     ['CONFROUTER_SECRETS', 'a.b.c', 'must be a compact JWE'],
     ['UVM_SECURITY_CONTEXT_DIR', 'x', 'must be an absolute path'],
     ['CONFROUTER_MAX_BODY_BYTES', '1', 'from 1024'],
+    ['CONFROUTER_MAX_BUFFERED_BYTES', '2048', 'not be less than CONFROUTER_MAX_BODY_BYTES'],
+    ['CONFROUTER_CALLS_PER_MINUTE', '0', 'from 1 to 1000000'],
+    ['CONFROUTER_MAX_CALLS_PER_CALLER', '0', 'from 1 to 100000'],
+    ['CONFROUTER_REQUEST_IDLE_SECONDS', '0', 'from 1 to 3600'],
     ['CONFROUTER_MAXBODY', '1', 'is not a known variable']
   ])('names %s = %s and says what is wrong', (name, value, message) => {
     expect(problems({ [name]: value })).toEqual([expect.stringMatching(new RegExp(`^${name} .*`))])

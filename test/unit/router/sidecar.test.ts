@@ -1,4 +1,5 @@
 import { generateKeyPairSync } from 'node:crypto'
+import type { IncomingHttpHeaders } from 'node:http'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -36,6 +37,17 @@ describe('createSidecar', () => {
       { path: '/attest/maa', body: { maa_endpoint: 'maa.example', runtime_data: data } },
       { path: '/attest/combined', body: { runtime_data: data } }
     ])
+  })
+
+  it('names itself by the address alone, as a sidecar that browsers must not reach asks for', async () => {
+    let seen: IncomingHttpHeaders = {}
+    const url = await serve(cleanup, (request, response) => {
+      seen = request.headers
+      response.end('{"message":"Status OK"}')
+    })
+    await connect(url).status()
+    expect(seen.host).toBe(new URL(url).host)
+    expect(seen).not.toHaveProperty('origin')
   })
 
   it('reads the error of an answer with two documents', async () => {

@@ -10,6 +10,8 @@ describe('checkUpstreamPath', () => {
     '/models/x:predict',
     '/a%20b',
     '/.hidden',
+    '/a;b/c',
+    '/a..;b',
     '/a..b'
   ])('leaves %s as it is', (path) => {
     expect(checkUpstreamPath(path)).toBe(path)
@@ -19,6 +21,12 @@ describe('checkUpstreamPath', () => {
     '',
     'files',
     '/..',
+    '/..;/admin',
+    '/..;x=1/admin',
+    '/a/.;/b',
+    '/a/..;',
+    '/..%3b/admin',
+    '/a%3Bb',
     '/../x',
     '/a/../b',
     '/a/.',

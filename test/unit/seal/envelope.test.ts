@@ -1,4 +1,4 @@
-import { constants, generateKeyPairSync, publicEncrypt } from 'node:crypto'
+import { constants, createPublicKey, generateKeyPairSync, publicEncrypt } from 'node:crypto'
 import { beforeAll, describe, expect, it } from '@jest/globals'
 import { CompactEncrypt, decodeProtectedHeader } from 'jose'
 import { utf8 } from '../../../src/base/encoding.js'
@@ -142,6 +142,17 @@ describe('openEnvelope', () => {
     expect(opened.request).toEqual({ model: 'm' })
   })
 
+  it('opens nothing that names another key, also if it was sealed to this one', async () => {
+    const seal = (kid: string) =>
+      new CompactEncrypt(utf8.encode('{"model":"m"}'))
+        .setProtectedHeader({ alg: 'RSA-OAEP-256', enc: 'A256GCM', typ: 'confrouter-request', kid })
+        .encrypt(key.publicKey)
+    const open = async (kid: string) =>
+      openEnvelope({ encrypted_payload: await seal(kid), encode_response_pub: callerPem() }, key)
+    expect((await open(key.kid)).request).toEqual({ model: 'm' })
+    await expect(open(caller.kid)).rejects.toMatchObject({ code: 'bad_encrypted_payload' })
+  })
+
   it('fails alike whatever is wrong with the payload', async () => {
     const mine = await sealEnvelopeRequest({ request, recipient: key.publicJwk })
     const others = await sealEnvelopeRequest({ request, recipient: caller.publicJwk })
@@ -184,7 +195,13 @@ describe('openEnvelope', () => {
 
   it('refuses a response key to which nothing can be sealed', async () => {
     const small = generateKeyPairSync('rsa', { modulusLength: 1024 }).publicKey
+    // OpenSSL imports a key with an even modulus, and fails when it is used.
+    const even = { kty: 'RSA', n: `_${'A'.repeat(341)}`, e: 'AQAB' }
+    const evenPem = createPublicKey({ key: even, format: 'jwk' }).export({ format: 'pem', type: 'spki' }).toString()
     const bad: JsonObject[string][] = [
+      even,
+      JSON.stringify(even),
+      evenPem,
       null,
       7,
       'text',

@@ -78,6 +78,16 @@ describe('openSecrets', () => {
     await expect(openSecrets(jwe, key)).rejects.toMatchObject({ code: 'bad_encrypted_payload' })
   })
 
+  it('refuses a bundle without a type, which somebody may have sealed as a request', async () => {
+    const key = await vectorKey()
+    const seal = (header: object) =>
+      new CompactEncrypt(utf8.encode('{"v":1,"version":1,"values":{}}'))
+        .setProtectedHeader({ alg: 'RSA-OAEP-256', enc: 'A256GCM', ...header })
+        .encrypt(key.publicKey)
+    expect(await openSecrets(await seal({ typ: 'confrouter-secrets' }), key)).toMatchObject({ version: 1 })
+    await expect(openSecrets(await seal({}), key)).rejects.toMatchObject({ code: 'bad_encrypted_payload' })
+  })
+
   it('refuses the older algorithms', async () => {
     const key = await vectorKey()
     for (const [alg, enc] of [

@@ -71,6 +71,14 @@ describe('parseEvidence', () => {
     expect(errorOf({ version: 2, extra: 1 }).problems).toHaveLength(6)
   })
 
+  it('lists at most 20 problems, and how many more there are', () => {
+    const many = Object.fromEntries(Array.from({ length: 50_000 }, (_, i) => [`k${i}`, 0]))
+    const { problems, message } = errorOf({ ...good(), ...many })
+    expect(problems).toHaveLength(21)
+    expect(problems.at(-1)).toBe('and 49980 more')
+    expect(message.length).toBeLessThan(1000)
+  })
+
   it.each([['{'], ['null'], ['[]'], ['"x"'], [''], ['{"version":1,"version":1}'], [null], [undefined], [7], [[]]])(
     'cannot read %j',
     (document) => {

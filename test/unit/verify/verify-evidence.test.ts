@@ -133,6 +133,23 @@ describe('verifyEvidence', () => {
     const evidence = parseEvidence(document)
     await expect(verifyEvidence(evidence, trust, { ...inputs, now: new Date(Number.NaN) })).rejects.toThrow(VerifyError)
     await expect(verifyEvidence(evidence, trust, { ...inputs, nonce: new Uint8Array(15) })).rejects.toThrow(VerifyError)
+    for (const [wrong, wrongInputs] of [
+      [null, inputs],
+      [7, inputs],
+      [{ version: 1 }, inputs],
+      [{ ...evidence, snp: null }, inputs],
+      [{ ...evidence, snp: { ...evidence.snp, certificates: undefined } }, inputs],
+      [{ ...evidence, maa: null }, inputs],
+      [{ ...evidence, maa: { endpoint: 'https://maa.example' } }, inputs],
+      [evidence, undefined],
+      [evidence, { ...inputs, now: '2026-06-01' }],
+      [evidence, { ...inputs, nonce: 'x'.repeat(32) }],
+      [evidence, { ...inputs, nonce: Array(32).fill(0) }],
+      [evidence, { ...inputs, maaKeys: {} }]
+    ] as unknown as [typeof evidence, typeof inputs][]) {
+      const verdict = verifyEvidence(wrong, trust, wrongInputs)
+      await expect(verdict).rejects.toMatchObject({ name: 'VerifyError', code: 'evidence.unreadable' })
+    }
   })
 })
 
