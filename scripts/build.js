@@ -1,7 +1,7 @@
 // Builds dist/ from src/: modules and types by tsc, and the two programs that go into images as
 // one file each, because an image layer should hold the program and nothing that it does not run.
 import { execFileSync } from 'node:child_process'
-import { existsSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { build } from 'esbuild'
@@ -9,12 +9,31 @@ import { build } from 'esbuild'
 const root = join(import.meta.dirname, '..')
 const require = createRequire(import.meta.url)
 
+// `npx confrouter` in a checkout runs `prepare` once more before the command; what is built is built.
+if (process.argv.includes('--if-stale') && isCurrent()) process.exit(0)
+
 rmSync(join(root, 'dist'), { recursive: true, force: true })
 execFileSync(process.execPath, [require.resolve('typescript/bin/tsc'), '-p', join(root, 'tsconfig.build.json')], {
   stdio: 'inherit'
 })
 await bundle('src/router/main.ts', 'dist/router/router.cjs')
 await bundle('src/emulator/sidecar/main.ts', 'dist/emulator/sidecar.cjs')
+
+/** Whether the last file that a build writes is newer than everything it is made from. */
+function isCurrent() {
+  const last = join(root, 'dist/emulator/sidecar.cjs')
+  if (!existsSync(last)) return false
+  const built = statSync(last).mtimeMs
+  return ['src', 'scripts', 'package.json', 'tsconfig.json', 'tsconfig.build.json'].every(
+    (name) => newest(join(root, name)) < built
+  )
+}
+
+function newest(path) {
+  const { mtimeMs } = statSync(path)
+  if (!statSync(path).isDirectory()) return mtimeMs
+  return Math.max(mtimeMs, ...readdirSync(path).map((name) => newest(join(path, name))))
+}
 
 async function bundle(entry, outfile) {
   if (!existsSync(join(root, entry))) return
