@@ -9,6 +9,14 @@ export const openToPages = {
   'access-control-expose-headers': '*'
 } as const
 
+/**
+ * Whether a page in a browser sent this. `Sec-Fetch-Site` is there too because a GET of a page whose
+ * name was rebound to this address carries no `Origin`.
+ */
+export function isFromPage({ request: { headers } }: Call): boolean {
+  return headers.origin !== undefined || headers['sec-fetch-site'] !== undefined
+}
+
 /** Answers what a browser asks before it sends a request of a page of another origin. */
 export function preflight(call: Call, methods: readonly string[]): void {
   const asked = call.request.headers['access-control-request-headers']

@@ -1,6 +1,7 @@
 import { request } from 'undici'
 import { isJsonObject, type JsonObject } from '../base/json.js'
 import type { Call } from './call.js'
+import { isFromPage } from './cross-origin.js'
 import { anthropicVersion, authorization } from './headers.js'
 import { Problem, retryLater } from './problem.js'
 import type { Provider } from './providers.js'
@@ -45,8 +46,12 @@ export async function listModels(call: Call): Promise<void> {
   call.plain.json(200, { object: 'list', data, ...(unavailable.length === 0 ? {} : { unavailable }) })
 }
 
-function keyFor({ caller, context }: Call, provider: Provider): string | undefined {
-  if (caller?.ownKey === undefined) return context.state.providerKeys.get(provider.name)
+function keyFor(call: Call, provider: Provider): string | undefined {
+  const { caller, context } = call
+  if (caller?.ownKey === undefined) {
+    if (context.settings.access.mode === 'open' && isFromPage(call)) return undefined
+    return context.state.providerKeys.get(provider.name)
+  }
   return provider === context.settings.providers.default ? caller.ownKey : undefined
 }
 

@@ -1,3 +1,4 @@
+import { isFromPage } from './cross-origin.js'
 import { isJsonObject } from '../base/json.js'
 import { SealError } from '../seal/errors.js'
 import { openEnvelope } from '../seal/node/envelope.js'
@@ -160,7 +161,7 @@ export function chooseKey(call: Call): void {
       `without a key of your own only /v1/… of this router is open to you, not the account behind "${provider.name}"; send your key as "Authorization: Bearer …"`
     )
   }
-  if (call.context.settings.access.mode === 'open' && call.request.headers.origin !== undefined) {
+  if (call.context.settings.access.mode === 'open' && isFromPage(call)) {
     throw new Problem(
       'own_key_required',
       `pages in a browser may not use the router's key for "${provider.name}"; send your own as "Authorization: Bearer …"`

@@ -544,7 +544,11 @@ describe("the router's key and /providers/{name}/*", () => {
   it('are not for pages in a browser, which may use only a key of their own', async () => {
     const { seen, send } = await withAccount({})
     const page = { 'content-type': 'application/json', origin: 'https://page.example' }
-    expect(await send('POST', '/v1/chat/completions', page)).toEqual({ status: 403, code: 'own_key_required' })
+    const rebound = { 'content-type': 'application/json', 'sec-fetch-site': 'same-origin' }
+    for (const headers of [page, rebound]) {
+      expect(await send('POST', '/v1/chat/completions', headers)).toEqual({ status: 403, code: 'own_key_required' })
+      expect((await send('GET', '/v1/models', headers)).code).toBe('missing_api_key')
+    }
     expect(seen).toEqual([])
     expect((await send('POST', '/v1/chat/completions', { ...page, ...own })).status).toBe(200)
   })
