@@ -55,7 +55,13 @@ async function start(app: App, options: Options): Promise<void> {
 async function show(app: App, verb: string, action: Promise<EmulatorStatus>): Promise<void> {
   const status = await action
   app.terminal.result({
-    human: status.running ? `running at ${status.armEndpoint ?? ''} (process ${status.pid ?? ''})` : 'not running',
+    human: status.running
+      ? `running at ${status.armEndpoint ?? ''} (process ${status.pid ?? ''})`
+      : verb === 'stop'
+        ? 'stopped'
+        : verb === 'reset'
+          ? 'stopped, all its resources deleted'
+          : 'not running',
     json: { schemaVersion: 1, ok: true, command: `emulator ${verb}`, ...status }
   })
 }

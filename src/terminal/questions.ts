@@ -33,8 +33,9 @@ export interface TextQuestion {
  * @throws {UserError} `input.needed` when nobody can answer, `interrupted` after Ctrl+C
  */
 export async function confirm(prompter: Prompter, { question, details, flag }: Confirmation): Promise<boolean> {
-  requireSomebody(prompter, question, flag)
+  // Also where nobody can answer: what was refused should be seen.
   if (details !== undefined) prompter.stderr.write(`${details}\n`)
+  requireSomebody(prompter, question, flag)
   for (;;) {
     const answer = (await ask(prompter, `${question} [y/N] `))?.trim().toLowerCase()
     if (answer === 'y' || answer === 'yes') return true
