@@ -29,7 +29,7 @@ export function statusCommand(execute: Execute): Command {
             '',
             upToDate
               ? `up to date${endpoint === undefined ? '' : `: ${endpoint}`}`
-              : 'not up to date; next: confrouter up'
+              : `not up to date; next: confrouter up${run.simulated ? ' --local' : ''}`
           ].join('\n'),
           json: {
             schemaVersion: 1,
