@@ -23,7 +23,7 @@ const rules: Readonly<Record<string, Rule>> = {
   policy: { folders: [], packages: [] },
   layers: { folders: [], packages: ['node:crypto', 'node:zlib', 'node:stream', 'node:timers', 'fzstd'] },
   verify: { folders: [], packages: ['jose', 'cborg'] },
-  seal: { folders: [], packages: ['jose'] },
+  seal: { folders: [], packages: ['jose', 'hpke'] },
   'seal/node': { folders: ['seal'], packages: ['jose', 'node:crypto'] },
   plan: { folders: ['config', 'policy'], packages: [] },
   image: {
@@ -61,17 +61,21 @@ const rules: Readonly<Record<string, Rule>> = {
     folders: ['seal', 'seal/node'],
     packages: [
       'node:http',
+      'node:https',
       'node:crypto',
       'node:fs',
       'node:path',
       'node:process',
+      'node:cluster',
       'node:stream',
       'node:timers',
       'node:events',
       'node:net',
+      'node:tls',
       'node:dns',
       'undici',
-      'pino'
+      'pino',
+      'prom-client'
     ]
   }
 }

@@ -9,20 +9,29 @@ export interface Caller {
   /** What the rate limit counts by. */
   readonly identity: string
   /** The caller's own provider key; `undefined` means that the router's is to be used. */
-  readonly ownKey: string | undefined
+  readonly ownKey: Credential | undefined
+}
+
+export interface Credential {
+  readonly text: string
+  /** The only provider that the key is for, where its owner has said so. */
+  readonly provider?: string | undefined
 }
 
 /**
  * In mode `token` the credential is an access token, and the router's keys are used. In mode `open`
  * it is the caller's own key for the provider; without one the router's keys are used, rate-limited.
  */
-export function identifyCaller(headers: IncomingHttpHeaders, address: string | undefined, access: Access): Caller {
-  const credential = readCredential(headers)
+export function identifyCaller(
+  credential: Credential | undefined,
+  address: string | undefined,
+  access: Access
+): Caller {
   switch (access.mode) {
     case 'open':
       return { identity: addressGroup(address), ownKey: credential }
     case 'token':
-      return { identity: requireAccessToken(credential, access.tokenHashes), ownKey: undefined }
+      return { identity: requireAccessToken(credential?.text, access.tokenHashes), ownKey: undefined }
     default:
       return access satisfies never
   }
@@ -39,18 +48,18 @@ export function addressGroup(address: string | undefined): string {
   return [...left, ...zeros, ...right].slice(0, 4).join(':')
 }
 
-/** The headers in which the SDKs of the providers send a key. */
-function readCredential(headers: IncomingHttpHeaders): string | undefined {
+/** Reads the headers in which the SDKs of the providers send a key. Throws a `Problem`. */
+export function readCredential(headers: IncomingHttpHeaders): Credential | undefined {
   const { authorization } = headers
   if (authorization !== undefined && authorization !== '') {
     const match = /^(?:bearer|key) +([\x21-\x7e]{1,8192})$/i.exec(authorization)
-    if (match?.[1] !== undefined) return match[1]
+    if (match?.[1] !== undefined) return { text: match[1] }
     throw new Problem('invalid_authorization', 'the Authorization header must be "Bearer …" or "Key …"')
   }
   for (const name of ['x-api-key', 'api-key']) {
     const value = headers[name]
     if (value === undefined || value === '') continue
-    if (typeof value === 'string' && /^[\x21-\x7e]{1,8192}$/.test(value)) return value
+    if (typeof value === 'string' && /^[\x21-\x7e]{1,8192}$/.test(value)) return { text: value }
     throw new Problem('invalid_authorization', `the ${name} header must be one key`)
   }
   return undefined

@@ -11,6 +11,13 @@ export class CallerGoneError extends Error {
 export const hasBody = ({ headers }: IncomingMessage): boolean =>
   headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 
+/** Turns the bytes of a body into those that it stands for, piece by piece; its errors end the body. */
+export interface BodyDecoder {
+  push(chunk: Uint8Array): readonly Uint8Array[]
+  /** The body is complete. */
+  end(): void
+}
+
 export interface BodyLimits {
   readonly bytes: number
   /** Longest wait for the next bytes. */
@@ -24,14 +31,19 @@ export const bodyTooLarge = (limit: number): Problem =>
 const bodyStalled = (): Problem =>
   new Problem('request_timeout', 'the body did not come in time', { headers: { connection: 'close' } })
 
+/** A body that is held has to come within this time, however steadily it trickles: 20 MB at half a megabit. */
+const longestWholeBodyMs = 300_000
+
 /**
  * Reads a whole body; `hold` is told of all bytes before they are kept, and throws to refuse them.
- * Throws a `Problem` with code `body_too_large`, as early as it is known, or `request_timeout`.
+ * Throws a `Problem` with code `body_too_large`, as early as it is known, or `request_timeout`, and
+ * what `decoder` throws.
  */
 export function readBody(
   request: IncomingMessage,
   { bytes, idleMs }: BodyLimits,
-  hold: (bytes: number) => void
+  hold: (bytes: number) => void,
+  decoder?: BodyDecoder
 ): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     if (Number(request.headers['content-length'] ?? 0) > bytes) {
@@ -39,8 +51,10 @@ export function readBody(
       return
     }
     const collected = new Collector(bytes)
+    const late = setTimeout(() => fail(bodyStalled()), longestWholeBodyMs)
     const fail = (error: unknown) => {
       clearTimeout(idle)
+      clearTimeout(late)
       // What still comes is thrown away by the server, so that the caller can read the answer.
       request.removeAllListeners('data')
       request.resume()
@@ -51,17 +65,26 @@ export function readBody(
       idle.refresh()
       try {
         hold(chunk.length)
-        collected.add(chunk)
+        if (decoder === undefined) collected.add(chunk)
+        else for (const piece of decoder.push(chunk)) collected.add(piece)
       } catch (error) {
         fail(error)
       }
     })
     request.once('end', () => {
+      try {
+        decoder?.end()
+      } catch (error) {
+        fail(error)
+        return
+      }
       clearTimeout(idle)
+      clearTimeout(late)
       resolve(collected.bytes)
     })
     request.once('close', () => {
       clearTimeout(idle)
+      clearTimeout(late)
       reject(new CallerGoneError())
     })
   })
@@ -77,7 +100,8 @@ export class LimitedBody extends Transform {
 
   constructor(
     request: IncomingMessage,
-    private readonly limits: BodyLimits
+    private readonly limits: BodyLimits,
+    private readonly decoder?: BodyDecoder
   ) {
     super()
     // A body that waits for a slow provider, or has come already, is not the caller's fault.
@@ -101,13 +125,30 @@ export class LimitedBody extends Transform {
   override _transform(chunk: Buffer, _: BufferEncoding, done: TransformCallback): void {
     this.#idle.refresh()
     this.bytes += chunk.length
-    if (this.bytes > this.limits.bytes) done(new BodyTooLargeError(this.limits.bytes))
-    else done(null, chunk)
+    if (this.bytes > this.limits.bytes) {
+      done(new BodyTooLargeError(this.limits.bytes))
+      return
+    }
+    if (this.decoder === undefined) {
+      done(null, chunk)
+      return
+    }
+    try {
+      for (const piece of this.decoder.push(chunk)) this.push(piece)
+      done()
+    } catch (error) {
+      done(error as Error)
+    }
   }
 
   /** All of the caller's body has come; what the provider does with it is limited elsewhere. */
   override _flush(done: TransformCallback): void {
     clearTimeout(this.#idle)
-    done()
+    try {
+      this.decoder?.end()
+      done()
+    } catch (error) {
+      done(error as Error)
+    }
   }
 }

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino'
+import type { CallMetrics } from './call-metrics.js'
 import type { Egress } from './egress.js'
 import type { EvidenceSource } from './evidence.js'
 import type { Guards } from './guards.js'
@@ -12,4 +13,8 @@ export interface RouterContext extends Guards {
   readonly evidence: EvidenceSource
   readonly egress: Egress
   readonly log: Logger
+  /** What is counted of the calls of this process. */
+  readonly metrics: CallMetrics
+  /** The text of `GET /metrics`, of the whole router. */
+  readonly renderMetrics: () => Promise<string>
 }

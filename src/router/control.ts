@@ -1,9 +1,12 @@
 import { createHash } from 'node:crypto'
 import { decodeBase64Url, encodeBase64 } from '../base/encoding.js'
 import { isJsonObject, type JsonObject } from '../base/json.js'
+import { encodeKeyConfiguration } from '../seal/ehbp.js'
+import { identifyCaller, readCredential } from './access.js'
 import { readBody } from './body.js'
 import type { Call } from './call.js'
 import { Problem, retryLater } from './problem.js'
+import { metricsContentType } from './process-metrics.js'
 import type { RouterKeys } from './released-key.js'
 import { SidecarError } from './sidecar-error.js'
 
@@ -26,8 +29,37 @@ export function readiness(call: Call): void {
   call.plain.json(503, { status: 'not ready', stage, ...difficulty }, { 'retry-after': retryAfter })
 }
 
+/** For whoever may see it by CONFROUTER_METRICS. */
+export async function metrics(call: Call): Promise<void> {
+  const { settings, addressRate, renderMetrics } = call.context
+  if (settings.metrics === 'off') throw new Problem('not_found', 'this router has no such path')
+  if (settings.metrics === 'token') identifyCaller(readCredential(call.headers), undefined, settings.access)
+  const waitSeconds = await addressRate.take(call.address)
+  if (waitSeconds > 0) throw retryLater('rate_limited', 'too many requests of this address in this minute', waitSeconds)
+  const text = Buffer.from(await renderMetrics())
+  call.plain.start(200, {
+    'content-type': metricsContentType,
+    'cache-control': 'no-store',
+    'content-length': String(text.length)
+  })
+  call.plain.write(text)
+  call.plain.end()
+}
+
 export function publicKey(call: Call): void {
   call.plain.json(200, requireActive(call).keys.publicJwk)
+}
+
+/** RFC 9458 section 3. EHBP clients compare the content type exactly. */
+export function keyConfiguration(call: Call): void {
+  const body = encodeKeyConfiguration(requireActive(call).keys.hpke.publicKey)
+  call.plain.start(200, {
+    'content-type': 'application/ohttp-keys',
+    'cache-control': 'no-store',
+    'content-length': String(body.length)
+  })
+  call.plain.write(body)
+  call.plain.end()
 }
 
 /** Evidence for whoever only wants to look; it is made every few minutes. */
@@ -121,7 +153,7 @@ async function attested<Result>(call: Call, attest: () => Promise<Result>): Prom
   const leave = attestations.enter(call.address)
   if (leave === undefined) throw retryLater('overloaded', 'too many attestations at the same time', 1)
   try {
-    const waitSeconds = evidenceRate.take(call.address)
+    const waitSeconds = await evidenceRate.take(call.address)
     if (waitSeconds > 0) throw retryLater('rate_limited', 'too many requests for fresh evidence', waitSeconds)
     return await attest()
   } catch (error) {

@@ -10,11 +10,13 @@ export const openToPages = {
 } as const
 
 /**
- * Whether a page in a browser sent this. `Sec-Fetch-Site` is there too because a GET of a page whose
- * name was rebound to this address carries no `Origin`.
+ * Whether a page in a browser sent this. A GET of an image, or of a page whose name was rebound to this
+ * address, carries no `Origin`; over plain http it carries no `Sec-Fetch-Site` either, and a page can
+ * leave out its `Referer`. What no page can change there is that its browser says to be one.
  */
 export function isFromPage({ request: { headers } }: Call): boolean {
-  return headers.origin !== undefined || headers['sec-fetch-site'] !== undefined
+  const { origin, referer, 'sec-fetch-site': site, 'user-agent': agent = '' } = headers
+  return origin !== undefined || site !== undefined || referer !== undefined || agent.startsWith('Mozilla/')
 }
 
 /** Answers what a browser asks before it sends a request of a page of another origin. */

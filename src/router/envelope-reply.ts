@@ -1,8 +1,11 @@
+import { sealHeaders } from '../seal/ehbp.js'
 import { isJsonObject } from '../base/json.js'
 import { type ResponseKey, sealResponse } from '../seal/node/envelope.js'
+import type { Call } from './call.js'
 import { Problem } from './problem.js'
 import { BodyTooLargeError, Collector } from './read-at-most.js'
-import type { PlainReply, Reply, ReplyHeaders } from './reply.js'
+import { receiptFor } from './receipt.js'
+import type { Reply, ReplyHeaders } from './reply.js'
 
 /** A whole answer is held to seal it; the form is for calls that are not streams. */
 const maximumAnswerBytes = 32 * 1024 ** 2
@@ -17,27 +20,27 @@ export class EnvelopeReply implements Reply {
   #answer = new Collector(maximumAnswerBytes)
 
   constructor(
-    private readonly outer: PlainReply,
-    private readonly key: ResponseKey,
-    /** Is told of bytes before they are kept, and throws to refuse them. */
-    private readonly hold: (bytes: number) => void
+    private readonly call: Call,
+    private readonly key: ResponseKey
   ) {}
 
   get started(): boolean {
-    return this.outer.started
+    return this.call.plain.started
   }
 
   get bytesOut(): number {
-    return this.outer.bytesOut
+    return this.call.plain.bytesOut
   }
 
   start(status: number, _headers: ReplyHeaders): void {
     this.#status = status
+    // What came of an answer that broke off, before this one of another place.
+    this.#answer = new Collector(maximumAnswerBytes)
   }
 
   write(chunk: Uint8Array): boolean {
     // Sealed it is a third longer, and waits in that form until the caller has read it.
-    this.hold(Math.ceil((chunk.length * 4) / 3))
+    this.call.hold(Math.ceil((chunk.length * 4) / 3))
     try {
       this.#answer.add(chunk)
     } catch (error) {
@@ -65,7 +68,7 @@ export class EnvelopeReply implements Reply {
   }
 
   breakOff(): void {
-    this.outer.breakOff()
+    this.call.plain.breakOff()
   }
 
   problem(problem: Problem): void {
@@ -73,7 +76,9 @@ export class EnvelopeReply implements Reply {
   }
 
   #send(status: number, answer: Uint8Array, headers: ReplyHeaders = {}): void {
-    this.outer.json(status, sealResponse(answer, this.key), headers)
+    const sealed = sealResponse(answer, this.key)
+    const receipt = receiptFor(this.call, status, answer.length)
+    this.call.plain.json(status, sealed.answer, { ...headers, [sealHeaders.receipt]: sealed.sealReceipt(receipt) })
   }
 }
 

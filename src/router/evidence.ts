@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { equalBytes } from '../base/bytes.js'
+import type { Sha256Hex } from '../base/digest.js'
 import { encodeBase64, utf8 } from '../base/encoding.js'
 import { encodeRuntimeData } from '../seal/runtime-data.js'
 import type { RouterKeys } from './released-key.js'
@@ -29,14 +30,23 @@ export function createEvidenceSource({
   maaHost,
   readPolicy,
   simulated,
+  tls,
   now
 }: {
   readonly sidecar: Sidecar
   readonly maaHost: string
   readonly readPolicy: () => Promise<Uint8Array>
   readonly simulated: boolean
+  /** SHA-256 of the key of the TLS listener, if there is one. */
+  readonly tls: Sha256Hex | undefined
   readonly now: () => Date
 }): EvidenceSource {
+  const encode = (keys: RouterKeys, nonce: Uint8Array | undefined): Uint8Array =>
+    encodeRuntimeData({
+      keys: { rsa: keys.publicJwk, hpke: keys.hpke.publicKey, ed25519: keys.ed25519.publicKey },
+      nonce,
+      tls
+    })
   return {
     async collect(keys, nonce) {
       const runtimeData = encode(keys, nonce)
@@ -68,12 +78,6 @@ export function createEvidenceSource({
     }
   }
 }
-
-const encode = (keys: RouterKeys, nonce: Uint8Array | undefined): Uint8Array =>
-  encodeRuntimeData({
-    keys: { rsa: keys.publicJwk, hpke: keys.hpke.publicKey, ed25519: keys.ed25519.publicKey },
-    nonce
-  })
 
 /**
  * REPORT_DATA is at byte 80 (AMD SEV-SNP ABI, ATTESTATION_REPORT). Callers check this too; a report

@@ -22,9 +22,12 @@ const forwarded = [
   'x-title',
   'x-fal-queue-priority',
   'x-fal-request-timeout',
+  'x-fal-runner-hint',
   'x-fal-object-lifecycle-preference',
   'x-fal-store-io',
-  'x-fal-no-retry'
+  'x-fal-no-retry',
+  // Else another model than the one that was asked for may answer.
+  'x-app-fal-disable-fallback'
 ] as const
 
 /** They name a part of the account that the key is of, so they are for whoever has the key. */
@@ -60,8 +63,15 @@ const ofTheirOrigin = new Set([
   'via'
 ])
 
-/** Anthropic refuses calls without it. */
-export const anthropicVersion = { 'anthropic-version': '2023-06-01' } as const
+/** Anthropic refuses calls without a version of its API, and OpenAI's clients send none. */
+export function versionFor(auth: AuthScheme, headers: IncomingHttpHeaders): Record<string, string> {
+  if (auth !== 'x-api-key') return {}
+  const { 'anthropic-version': version } = headers
+  return { 'anthropic-version': typeof version === 'string' ? version : '2023-06-01' }
+}
+
+/** What only the router says, and what a server in front of it would take for an order. */
+const ours = /^(access-control-|ehbp-|confrouter-|x-confrouter-|x-accel-|x-sendfile)/
 
 export function requestHeaders(
   headers: IncomingHttpHeaders,
@@ -69,8 +79,7 @@ export function requestHeaders(
   key: string | undefined,
   { usesRouterKey = false, sealed = false }: { usesRouterKey?: boolean; sealed?: boolean } = {}
 ): Record<string, string> {
-  const kept: Record<string, string> = { 'user-agent': 'confrouter' }
-  if (sealed && auth === 'x-api-key') Object.assign(kept, anthropicVersion)
+  const kept: Record<string, string> = { 'user-agent': 'confrouter', ...versionFor(auth, sealed ? {} : headers) }
   for (const name of forwarded) {
     if ((sealed && !besideSealed.has(name)) || (usesRouterKey && ofTheAccount.has(name))) continue
     const value = headers[name]
@@ -103,7 +112,7 @@ export function responseHeaders(headers: IncomingHttpHeaders): Record<string, st
   const kept: Record<string, string | string[]> = {}
   for (const [name, value] of Object.entries(headers)) {
     if (value === undefined || hopByHop.has(name) || listed.includes(name)) continue
-    if (ofTheirOrigin.has(name) || name.startsWith('access-control-')) continue
+    if (ofTheirOrigin.has(name) || ours.test(name)) continue
     kept[name] = value
   }
   return kept

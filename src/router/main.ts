@@ -1,32 +1,31 @@
 /**
- * The router: composition root and program. The only file that reads the environment; everything
+ * The router: the program. The only file that reads the environment and ends the process; everything
  * else gets what it needs as arguments.
  */
-import { once } from 'node:events'
-import type { AddressInfo } from 'node:net'
+import cluster from 'node:cluster'
 import process from 'node:process'
-import type { Logger } from 'pino'
-import { readCcePolicy } from './cce-policy.js'
-import type { RouterContext } from './context.js'
-import { createEgress } from './egress.js'
-import { createEvidenceSource } from './evidence.js'
-import { createGuards } from './guards.js'
+import { runAlone } from './alone.js'
+import { runPrimary } from './primary.js'
 import { createLog, logUnexpected } from './request-log.js'
-import { createState } from './router-state.js'
-import { createRouterServer } from './server.js'
 import { parseSettings, type Settings, SettingsError } from './settings.js'
-import { drain } from './shutdown.js'
-import { createSidecar } from './sidecar.js'
-import { keepFresh, startUp } from './startup.js'
+import { leaveSignalsToPrimary, listenToSignals } from './signals.js'
+import { runWorker } from './worker.js'
+import { withholdEnvironment } from './worker-environment.js'
 
-const log = createLog()
+const log = createLog(undefined, cluster.worker?.id)
 
-// A state that nobody thought of is left by a restart, which the platform does.
+// A state that nobody thought of is left by a restart, which the platform or the primary does.
 process.on('uncaughtException', (error) => fail(error))
 process.on('unhandledRejection', (error) => fail(error))
 
-const settings = readSettings()
-if (settings !== undefined) run(settings, log).catch(fail)
+if (cluster.isWorker) {
+  leaveSignalsToPrimary()
+  runWorker(log, fail)
+} else {
+  const environment = { ...process.env }
+  const settings = readSettings()
+  if (settings !== undefined) run(settings, environment).then(() => process.exit(0), fail)
+}
 
 function readSettings(): Settings | undefined {
   try {
@@ -40,49 +39,11 @@ function readSettings(): Settings | undefined {
   }
 }
 
-async function run(settings: Settings, log: Logger): Promise<void> {
-  const { limits, maaHost, vaultHost, keyName } = settings
-  const sidecar = createSidecar({ url: settings.sidecarUrl, maaHost, vaultHost, keyName })
-  const evidence = createEvidenceSource({
-    sidecar,
-    maaHost,
-    readPolicy: () => readCcePolicy(settings.securityContextDirectory),
-    simulated: settings.simulated,
-    now: () => new Date()
-  })
-  const state = createState()
-  const egress = createEgress(limits)
-  const context: RouterContext = {
-    settings,
-    state,
-    evidence,
-    egress,
-    log,
-    ...createGuards(limits, () => performance.now())
-  }
-  const server = createRouterServer(context)
-  const stop = new AbortController()
-  const stopped = Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')])
-
-  server.listen(settings.port, settings.host)
-  await once(server, 'listening')
-  log.info({ host: settings.host, port: (server.address() as AddressInfo).port }, 'listening')
-
-  const start = { settings, sidecar, evidence, state, log, signal: stop.signal }
-  startUp(start)
-    .then(() => keepFresh(start))
-    .catch((error: unknown) => {
-      if (!stop.signal.aborted) fail(error)
-    })
-
-  await stopped
-  log.info('stopping')
-  stop.abort()
-  const clean = await drain(server, context, limits.shutdownMs)
-  await Promise.all([egress.close(), sidecar.close()])
-  log.info({ clean }, 'stopped')
-  // Whatever else still waits has nothing left to do.
-  process.exit(0)
+async function run(settings: Settings, environment: NodeJS.ProcessEnv): Promise<void> {
+  const signals = listenToSignals()
+  if (settings.workers === 1) return runAlone(settings, log, signals)
+  withholdEnvironment(process.env)
+  return runPrimary(settings, environment, log, signals)
 }
 
 function fail(error: unknown): void {

@@ -5,12 +5,18 @@ import { isPrivateAddress } from './private-address.js'
 const authSchemes = ['Bearer', 'Key', 'x-api-key', 'api-key', 'none'] as const
 export type AuthScheme = (typeof authSchemes)[number]
 
-/** One place to which prompts may go. The set of them is part of the measured environment. */
-export interface Provider {
-  readonly name: string
+export interface BaseUrl {
   readonly origin: string
+  readonly basePath: string
+}
+
+/** One place to which prompts may go. The set of them is part of the measured environment. */
+export interface Provider extends BaseUrl {
+  readonly name: string
   /** Path of the base URL without a slash at its end; empty for the root. */
   readonly basePath: string
+  /** Where synchronous calls go, if that is another place: fal has a host for them and one for its queue. */
+  readonly sync: BaseUrl | undefined
   readonly auth: AuthScheme
   /** Whether the host may resolve to a loopback, private or link-local address. */
   readonly allowPrivate: boolean
@@ -21,6 +27,11 @@ export interface Provider {
   readonly accountAccess: boolean
   /** Whether `/v1/…` means the same thing there; if not, it is reached by `/providers/{name}/` alone. */
   readonly openaiCompatible: boolean
+  /**
+   * Whether models there are named `organisation/model`. As the default provider it then gets names
+   * whose first part is no provider of this router; elsewhere such a name is taken for a mistake.
+   */
+  readonly slashNames: boolean
 }
 
 export interface Providers {
@@ -31,24 +42,41 @@ export interface Providers {
 
 interface BuiltIn {
   readonly baseUrl: string
+  readonly syncUrl?: string
   readonly auth: AuthScheme
   readonly openaiCompatible: boolean
   readonly accountAccess?: true
+  readonly slashNames: boolean
 }
 
-const openaiLike = (baseUrl: string): BuiltIn => ({ baseUrl, auth: 'Bearer', openaiCompatible: true })
+const openaiLike = (baseUrl: string): BuiltIn => ({
+  baseUrl,
+  auth: 'Bearer',
+  openaiCompatible: true,
+  slashNames: false
+})
+
+/** Hosts of other people's models, which they name with the makers'. */
+const reseller = (baseUrl: string): BuiltIn => ({ ...openaiLike(baseUrl), slashNames: true })
 
 const builtIn: Readonly<Record<string, BuiltIn>> = {
   openai: openaiLike('https://api.openai.com/v1'),
-  openrouter: openaiLike('https://openrouter.ai/api/v1'),
-  // Its queue lists nothing: whoever does not know the id of a request cannot see it.
-  fal: { baseUrl: 'https://queue.fal.run', auth: 'Key', openaiCompatible: false, accountAccess: true },
-  anthropic: { baseUrl: 'https://api.anthropic.com/v1', auth: 'x-api-key', openaiCompatible: true },
+  openrouter: reseller('https://openrouter.ai/api/v1'),
+  fal: {
+    baseUrl: 'https://queue.fal.run',
+    syncUrl: 'https://fal.run',
+    auth: 'Key',
+    openaiCompatible: false,
+    slashNames: true,
+    // Its queue lists nothing: whoever does not know the id of a request cannot see it.
+    accountAccess: true
+  },
+  anthropic: { ...openaiLike('https://api.anthropic.com/v1'), auth: 'x-api-key' },
   gemini: openaiLike('https://generativelanguage.googleapis.com/v1beta/openai'),
-  groq: openaiLike('https://api.groq.com/openai/v1'),
+  groq: reseller('https://api.groq.com/openai/v1'),
   mistral: openaiLike('https://api.mistral.ai/v1'),
   deepseek: openaiLike('https://api.deepseek.com/v1'),
-  together: openaiLike('https://api.together.xyz/v1'),
+  together: reseller('https://api.together.xyz/v1'),
   qwen: openaiLike('https://dashscope-intl.aliyuncs.com/compatible-mode/v1')
 }
 
@@ -56,7 +84,7 @@ const builtIn: Readonly<Record<string, BuiltIn>> = {
 const withoutConfiguration = '{"openai":{"default":true},"openrouter":{},"fal":{}}'
 
 /**
- * Reads CONFROUTER_PROVIDERS: name to `{"baseUrl","auth","accountAccess","allowPrivate","default"}`.
+ * Reads CONFROUTER_PROVIDERS: name to `{"baseUrl","syncUrl","auth","accountAccess","allowPrivate","default"}`.
  * It decides which providers are enabled; a built-in one needs no member. The default is the one that says so,
  * else the first. Throws a `TypeError` with all that is wrong in it.
  */
@@ -89,7 +117,7 @@ export function parseProviders(text: string | undefined): Providers {
   return { enabled, default: chosen }
 }
 
-const members = ['baseUrl', 'auth', 'accountAccess', 'allowPrivate', 'default']
+const members = ['baseUrl', 'syncUrl', 'auth', 'accountAccess', 'allowPrivate', 'default']
 
 function parseProvider(name: string, settings: unknown): Provider {
   if (!/^[a-z][a-z0-9-]{0,31}$/.test(name)) {
@@ -100,7 +128,10 @@ function parseProvider(name: string, settings: unknown): Provider {
   if (unknown.length > 0) {
     throw new TypeError(`has the unknown member "${unknown.join('", "')}" (known: ${members.join(', ')})`)
   }
-  const known = builtIn[name]
+  const known = Object.hasOwn(builtIn, name) ? builtIn[name] : undefined
+  // Another base URL has another host for synchronous calls, or none.
+  const usualSyncUrl = settings.baseUrl === undefined ? known?.syncUrl : undefined
+  const { syncUrl = usualSyncUrl } = settings
   const { baseUrl = known?.baseUrl, auth = known?.auth ?? 'Bearer', allowPrivate = false } = settings
   const { accountAccess = known?.accountAccess ?? false } = settings
   const scheme = authSchemes.find((candidate) => candidate === auth)
@@ -110,19 +141,27 @@ function parseProvider(name: string, settings: unknown): Provider {
   }
   if (typeof (settings.default ?? false) !== 'boolean') throw new TypeError('must have true or false as "default"')
   if (typeof baseUrl !== 'string') throw new TypeError('is not built in, so it needs "baseUrl"')
-  const { origin, basePath } = parseBaseUrl(baseUrl, allowPrivate)
-  const openaiCompatible = known?.openaiCompatible ?? true
-  return { name, origin, basePath, auth: scheme, allowPrivate, accountAccess, openaiCompatible }
+  if (syncUrl !== undefined && typeof syncUrl !== 'string') throw new TypeError('must have a text as "syncUrl"')
+  return {
+    name,
+    ...parseBaseUrl(baseUrl, allowPrivate, 'baseUrl'),
+    sync: syncUrl === undefined ? undefined : parseBaseUrl(syncUrl, allowPrivate, 'syncUrl'),
+    auth: scheme,
+    allowPrivate,
+    accountAccess,
+    openaiCompatible: known?.openaiCompatible ?? true,
+    slashNames: known?.slashNames ?? true
+  }
 }
 
-function parseBaseUrl(text: string, allowPrivate: boolean): { origin: string; basePath: string } {
+function parseBaseUrl(text: string, allowPrivate: boolean, member: string): BaseUrl {
   const url = URL.canParse(text) ? new URL(text) : undefined
-  if (url === undefined || !['https:', 'http:'].includes(url.protocol)) throw new TypeError('has no usable "baseUrl"')
+  if (url === undefined || !['https:', 'http:'].includes(url.protocol)) throw new TypeError(`has no usable "${member}"`)
   if (url.username || url.password || url.search || url.hash) {
-    throw new TypeError('must have a "baseUrl" without user, query and fragment')
+    throw new TypeError(`must have a "${member}" without user, query and fragment`)
   }
   if (url.protocol === 'http:' && !allowPrivate) {
-    throw new TypeError('must have an https "baseUrl", unless "allowPrivate" is true')
+    throw new TypeError(`must have an https "${member}", unless "allowPrivate" is true`)
   }
   // An address in the URL is never looked up, so the check at connection time would not see it.
   const host = url.hostname.replace(/^\[|\]$/g, '')

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import { TLSSocket } from 'node:tls'
 import type { Problem } from './problem.js'
 
 export type ReplyHeaders = Readonly<Record<string, string | string[]>>
@@ -30,6 +31,8 @@ const sliceBytes = 64 * 1024
 export class PlainReply implements Reply {
   bytesOut = 0
   #fixed: ReplyHeaders
+  #isChunked = false
+  #trailers: ReplyHeaders = {}
   #stalled: NodeJS.Timeout | undefined
 
   /**
@@ -58,14 +61,24 @@ export class PlainReply implements Reply {
 
   start(status: number, headers: ReplyHeaders): void {
     this.response.writeHead(status, { ...headers, ...this.#fixed })
-    // Without a length the answer may be a stream whose first event is far away; the caller should
-    // know the status by then. With a length the header travels with the first bytes.
-    if (headers['content-length'] === undefined) this.response.flushHeaders()
+    if (headers['content-length'] !== undefined) return
+    // The answer may be a stream whose first event is far away; the caller should know the status by
+    // then. With a length the header travels with the first bytes.
+    this.response.flushHeaders()
+    // Node frames a chunk in four pieces, which costs as much as all that the router does with an event.
+    this.#isChunked = this.response.chunkedEncoding
+    this.response.chunkedEncoding = false
   }
 
   write(chunk: Uint8Array): boolean {
     this.bytesOut += chunk.length
-    return this.response.write(chunk)
+    if (chunk.length === 0) return true
+    return this.response.write(this.#isChunked ? chunked(chunk) : chunk)
+  }
+
+  /** Sent behind the answer, where its form has a place for them: HTTP/1.1 without a length. */
+  addTrailers(trailers: ReplyHeaders): void {
+    this.#trailers = trailers
   }
 
   onDrain(resume: () => void): void {
@@ -73,11 +86,15 @@ export class PlainReply implements Reply {
   }
 
   end(): void {
-    this.response.end()
+    if (this.#isChunked) this.response.end(lastChunk(this.#trailers))
+    else this.response.end()
     this.#limitStall()
   }
 
   breakOff(): void {
+    // To HTTP/1.0 the end of the connection is the end of the answer; a reset alone says that it is none.
+    const { req, socket } = this.response
+    if (req.httpVersion === '1.0' && socket !== null && !(socket instanceof TLSSocket)) socket.resetAndDestroy()
     this.response.destroy()
   }
 
@@ -127,4 +144,20 @@ export class PlainReply implements Reply {
       this.response.destroy()
     }, this.idleMs)
   }
+}
+
+/** RFC 9112 section 7.1: one chunk, in one piece, so that it is one write. */
+function chunked(chunk: Uint8Array): Uint8Array {
+  const size = `${chunk.length.toString(16)}\r\n`
+  const framed = Buffer.allocUnsafe(size.length + chunk.length + 2)
+  framed.write(size, 0, 'latin1')
+  framed.set(chunk, size.length)
+  framed.write('\r\n', framed.length - 2, 'latin1')
+  return framed
+}
+
+/** RFC 9112 section 7.1.2. */
+function lastChunk(trailers: ReplyHeaders): string {
+  const lines = Object.entries(trailers).map(([name, value]) => `${name}: ${String(value)}\r\n`)
+  return `0\r\n${lines.join('')}\r\n`
 }

@@ -1,19 +1,25 @@
 import { type DestinationStream, type Logger, pino, stdTimeFunctions } from 'pino'
 import type { Call } from './call.js'
 
-/** JSON lines, each with its level in words and UTC time; no host name and no process id. */
-export function createLog(destination?: DestinationStream): Logger {
+/**
+ * JSON lines, each with its level in words and UTC time; no host name and no process id, but the
+ * number of the worker where there are several.
+ */
+export function createLog(destination?: DestinationStream, worker?: number): Logger {
   const options = {
-    base: null,
+    base: worker === undefined ? null : { worker },
     timestamp: stdTimeFunctions.isoTime,
     formatters: { level: (level: string) => ({ level }) }
   }
   return destination === undefined ? pino(options) : pino(options, destination)
 }
 
-/** The one line of a call. Its fields are listed here and nowhere else: none of them holds what a caller wrote. */
+/**
+ * Writes the one line of a call that is over, and counts it. The fields of the line are listed here and
+ * nowhere else: none of them holds what a caller wrote.
+ */
 export function logCall(call: Call): void {
-  const { route, provider, sealed, upstreamStatus, firstByteMs, bytesIn, outcome } = call.record
+  const { route, provider, sealed, upstreamStatus, attempts, firstByteMs, bytesIn, outcome } = call.record
   call.context.log.info(
     {
       id: call.id,
@@ -23,6 +29,7 @@ export function logCall(call: Call): void {
       sealed,
       status: call.response.headersSent ? call.response.statusCode : undefined,
       upstreamStatus,
+      attempts,
       bytesIn,
       bytesOut: call.reply.bytesOut,
       firstByteMs,
@@ -31,6 +38,7 @@ export function logCall(call: Call): void {
     },
     'request'
   )
+  call.context.metrics.add(call)
 }
 
 /**
@@ -56,5 +64,5 @@ function framesOf({ message, stack = '' }: Error): string[] {
 }
 
 /** Node's parser admits some thirty methods, and a log of ours names the usual ones only. */
-const knownMethod = (method: string): string =>
+export const knownMethod = (method: string): string =>
   ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'].includes(method) ? method : 'other'

@@ -30,3 +30,16 @@ export const createState = (): RouterState => ({
   active: undefined,
   providerKeys: new Map()
 })
+
+/**
+ * The same state; `changed` is called after everything that is written to it. Not for a process that
+ * serves, where it is read in every call.
+ */
+export const observeState = (state: RouterState, changed: () => void): RouterState =>
+  new Proxy(state, {
+    set(target, name, value) {
+      const isSet = Reflect.set(target, name, value)
+      changed()
+      return isSet
+    }
+  })

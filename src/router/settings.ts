@@ -1,4 +1,5 @@
 import { parseSha256Hex, type Sha256Hex } from '../base/digest.js'
+import { parseFallbacks } from './fallbacks.js'
 import { parseProviders, type Providers } from './providers.js'
 
 /** Everything that the environment decides, checked (docs/wire-format.md, environment of the router). */
@@ -12,10 +13,21 @@ export interface Settings {
   /** `name` or `name/version` of the key in the vault. */
   readonly keyName: string
   readonly keyRefreshMs: number
+  /** Port of the listener with a TLS key made in here, beside the plain one. */
+  readonly tlsPort: number | undefined
+  /** Processes that serve; 1 is this one. */
+  readonly workers: number
   readonly encryption: 'optional' | 'required'
   readonly access: Access
   readonly providers: Providers
+  /** `provider:model` to the names of models that are tried when it fails. */
+  readonly fallbacks: ReadonlyMap<string, readonly string[]>
+  /** How often a call that failed for the moment is sent to its last destination again. */
+  readonly retries: number
+  readonly metrics: 'open' | 'token' | 'off'
   readonly sealedSecrets: string | undefined
+  /** A file with the sealed secrets, which is read again when it changes. */
+  readonly secretsFile: string | undefined
   /** Provider name to key, for keys that stand in the environment in clear. */
   readonly clearKeys: ReadonlyMap<string, string>
   readonly simulated: boolean
@@ -27,7 +39,10 @@ export type Access =
   { readonly mode: 'open' } | { readonly mode: 'token'; readonly tokenHashes: readonly [Sha256Hex, ...Sha256Hex[]] }
 
 export interface Limits {
+  /** Of a body that is read whole, and of one frame of it where it is sealed. */
   readonly bodyBytes: number
+  /** Of a body that is passed on as it comes. */
+  readonly uploadBytes: number
   readonly concurrentCalls: number
   /** At the same time, of one caller. */
   readonly callsPerCaller: number
@@ -44,6 +59,10 @@ export interface Limits {
   /** All calls of the provider API, for each address, whoever's key they use. */
   readonly allCallsPerMinute: number
   readonly evidencePerMinute: number
+  /** Longest time that a provider may ask to be left alone before a call is sent again. */
+  readonly retryMs: number
+  /** How far the time stamp of a sealed request may be from this clock. */
+  readonly replayMs: number
   readonly shutdownMs: number
 }
 
@@ -64,6 +83,8 @@ export class SettingsError extends Error {
  */
 export function parseSettings(environment: Environment): Settings {
   const env = new Reader(environment)
+  const access = readAccess(env)
+  const providers = env.read('CONFROUTER_PROVIDERS', parseProviders, undefined) ?? parseProviders(undefined)
   const settings: Settings = {
     host: env.read('HOST', parseHost, '0.0.0.0'),
     port: env.read('PORT', number(0, 65535), 8080),
@@ -72,14 +93,29 @@ export function parseSettings(environment: Environment): Settings {
     vaultHost: env.read('AKV_ENDPOINT', parseEndpoint),
     keyName: env.read('KID', parseKeyName),
     keyRefreshMs: env.read('KEY_REFRESH_SECONDS', number(1, 86_400), 600) * 1000,
+    tlsPort: env.read('CONFROUTER_TLS_PORT', number(0, 65535), undefined),
+    workers: env.read('CONFROUTER_WORKERS', number(1, 64), 1),
     encryption: env.read('ENCRYPTION', oneOf('optional', 'required'), 'optional'),
-    access: readAccess(env),
-    providers: env.read('CONFROUTER_PROVIDERS', parseProviders, undefined) ?? parseProviders(undefined),
+    access,
+    providers,
+    fallbacks: env.read('CONFROUTER_FALLBACKS', (text) => parseFallbacks(text, providers), new Map()),
+    retries: env.read('CONFROUTER_RETRIES', number(0, 5), 1),
+    metrics: env.read('CONFROUTER_METRICS', oneOf('open', 'token', 'off'), access.mode),
     sealedSecrets: env.read('CONFROUTER_SECRETS', parseCompactJwe, undefined),
+    secretsFile: env.read('CONFROUTER_SECRETS_FILE', parseAbsolutePath, undefined),
     clearKeys: readClearKeys(env),
     simulated: env.read('CONFROUTER_SIMULATED', oneOf('true', 'false'), 'false') === 'true',
     securityContextDirectory: env.read('UVM_SECURITY_CONTEXT_DIR', parseAbsolutePath, undefined),
     limits: readLimits(env)
+  }
+  if (settings.tlsPort !== undefined && settings.tlsPort !== 0 && settings.tlsPort === settings.port) {
+    env.problem('CONFROUTER_TLS_PORT must not be PORT')
+  }
+  if (settings.sealedSecrets !== undefined && settings.secretsFile !== undefined) {
+    env.problem('CONFROUTER_SECRETS and CONFROUTER_SECRETS_FILE must not both be set')
+  }
+  if (settings.metrics === 'token' && access.mode === 'open') {
+    env.problem('CONFROUTER_METRICS is "token", so there must be ACCESS_TOKENS')
   }
   env.finish()
   return settings
@@ -153,6 +189,7 @@ function readLimits(env: Reader): Limits {
   const tenth = Math.ceil(concurrentCalls / 10)
   return {
     bodyBytes,
+    uploadBytes: env.read('CONFROUTER_MAX_UPLOAD_BYTES', number(1024, 9_999_999_999), 512 * 1024 ** 2),
     bufferedBytes,
     concurrentCalls,
     callsPerCaller: env.read('CONFROUTER_MAX_CALLS_PER_CALLER', number(1, 100_000), tenth),
@@ -162,6 +199,8 @@ function readLimits(env: Reader): Limits {
     callsPerMinute: env.read('RATE_LIMIT_PER_MINUTE', number(1, 1_000_000), 60),
     allCallsPerMinute: env.read('CONFROUTER_CALLS_PER_MINUTE', number(1, 1_000_000), 600),
     evidencePerMinute: env.read('CONFROUTER_EVIDENCE_PER_MINUTE', number(1, 100_000), 60),
+    retryMs: env.read('CONFROUTER_RETRY_SECONDS', number(0, 60), 2) * 1000,
+    replayMs: env.read('CONFROUTER_REPLAY_SECONDS', number(1, 3600), 60) * 1000,
     shutdownMs: env.read('CONFROUTER_SHUTDOWN_SECONDS', number(0, 3600), 30) * 1000
   }
 }

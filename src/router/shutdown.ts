@@ -3,19 +3,17 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { RouterContext } from './context.js'
 
 /**
- * Stops accepting, lets what runs finish for `graceMs`, then breaks off what is left. Resolves when
+ * Stops accepting on all servers, lets what runs finish for `graceMs`, then breaks off what is left. Resolves when
  * no connection is open; true if all calls ended by themselves.
  */
 export async function drain(
-  server: Server,
+  servers: readonly Server[],
   { state, connections }: Pick<RouterContext, 'state' | 'connections'>,
   graceMs: number
 ): Promise<boolean> {
   state.stage = 'stopping'
   const deadline = new AbortController()
-  const closed = new Promise<true>((resolve) => {
-    server.close(() => resolve(true))
-  })
+  const closed = Promise.all(servers.map(close)).then(() => true as const)
   // `close` waits for connections that callers keep open for a next request, for those that never
   // sent a whole one, and for those that become idle only later.
   connections.closeIdle()
@@ -25,8 +23,13 @@ export async function drain(
   deadline.abort()
   clearInterval(sweep)
   if (!clean) {
-    server.closeAllConnections()
+    connections.closeAll()
     await closed
   }
   return clean
 }
+
+const close = (server: Server): Promise<void> =>
+  new Promise((resolve) => {
+    server.close(() => resolve())
+  })

@@ -1,22 +1,27 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
-import { SealError } from '../seal/errors.js'
-import { openSecrets } from '../seal/node/secrets.js'
+import type { ControlMetrics } from './control-metrics.js'
 import type { EvidenceDocument, EvidenceSource } from './evidence.js'
+import type { ProviderKeys } from './provider-keys.js'
 import { readReleasedKey, type RouterKeys } from './released-key.js'
 import type { RouterState, Stage } from './router-state.js'
+import type { SecretsFile } from './secrets-file.js'
 import type { Settings } from './settings.js'
 import { SidecarError } from './sidecar-error.js'
 import type { Sidecar } from './sidecar.js'
 
 export interface StartUp {
-  readonly settings: Settings
+  readonly settings: Pick<Settings, 'keyRefreshMs' | 'providers'>
   readonly sidecar: Sidecar
   readonly evidence: EvidenceSource
+  readonly providerKeys: ProviderKeys
+  /** Where the sealed secrets come from, if they may change. */
+  readonly secretsFile: SecretsFile | undefined
   readonly state: RouterState
+  readonly metrics: ControlMetrics
   readonly log: Logger
   readonly signal: AbortSignal
-  readonly pace?: Pace
+  readonly pace: Pace
 }
 
 export interface Pace {
@@ -27,9 +32,17 @@ export interface Pace {
   readonly refusedMs: number
   /** Younger than what verifiers commonly accept as fresh, 300 s. */
   readonly evidenceMs: number
+  /** Between two looks at the file with the sealed secrets. */
+  readonly secretsMs: number
 }
 
-export const usualPace: Pace = { shortestMs: 250, longestMs: 10_000, refusedMs: 30_000, evidenceMs: 200_000 }
+export const usualPace: Pace = {
+  shortestMs: 250,
+  longestMs: 10_000,
+  refusedMs: 30_000,
+  evidenceMs: 200_000,
+  secretsMs: 5_000
+}
 
 /**
  * Takes the router from listening to ready: sidecar, key, secrets, evidence. Every stage is tried
@@ -37,29 +50,53 @@ export const usualPace: Pace = { shortestMs: 250, longestMs: 10_000, refusedMs: 
  * `signal` is aborted.
  */
 export async function startUp(context: StartUp): Promise<void> {
+  const { state, log, settings } = context
   await stage(context, 'sidecar', () => context.sidecar.status())
-  const keys = await stage(context, 'key', async () => readReleasedKey(await context.sidecar.releaseKey()))
-  context.log.info({ kid: keys.kid }, 'key released')
-  context.state.providerKeys = await stage(context, 'secrets', () => readProviderKeys(context, keys))
+  const keys = await stage(context, 'key', () => releaseKey(context))
+  log.info({ kid: keys.kid }, 'key released')
+  state.providerKeys = await stage(context, 'secrets', () => context.providerKeys.open(keys))
   const evidence = await stage(context, 'evidence', () => collectEvidence(context, keys))
-  context.state.active = { keys, evidence }
-  context.state.stage = 'ready'
-  context.log.info({ kid: keys.kid, providers: [...context.settings.providers.enabled.keys()] }, 'ready')
+  context.signal.throwIfAborted()
+  state.active = { keys, evidence }
+  state.stage = 'ready'
+  log.info({ kid: keys.kid, providers: [...settings.providers.enabled.keys()] }, 'ready')
 }
 
 /**
- * Releases the key again every KEY_REFRESH_SECONDS and renews the evidence before it ages. A failed
- * refresh keeps what is in use. Rejects only when `signal` is aborted.
+ * Releases the key again every KEY_REFRESH_SECONDS, renews the evidence before it ages, and opens the
+ * sealed secrets again when their file changes. What fails keeps what is in use. All waits are by a
+ * clock that does not jump. Rejects only when `signal` is aborted.
  */
 export async function keepFresh(context: StartUp): Promise<void> {
+  const { settings, pace, secretsFile } = context
   await Promise.all([
-    repeat(context, context.settings.keyRefreshMs, 'key refresh failed', () => refreshKey(context)),
-    repeat(context, (context.pace ?? usualPace).evidenceMs, 'evidence refresh failed', () => refreshEvidence(context))
+    repeat(context, settings.keyRefreshMs, 'key refresh failed', () => refreshKey(context)),
+    repeat(context, pace.evidenceMs, 'evidence refresh failed', () => refreshEvidence(context)),
+    ...(secretsFile === undefined
+      ? []
+      : [repeat(context, pace.secretsMs, 'secrets refresh failed', () => watchSecrets(context, secretsFile))])
   ])
 }
 
+/**
+ * Opens the sealed secrets again with the key in use. What fails keeps what was opened before, which stays
+ * valid: the bundle may be for another version of the key, or only half there.
+ */
+export async function refreshSecrets({ state, providerKeys, log }: Omit<StartUp, 'signal'>): Promise<void> {
+  const keys = state.active?.keys
+  if (keys === undefined) return
+  try {
+    state.providerKeys = await providerKeys.open(keys)
+  } catch (error) {
+    const { code, reason } = toSidecarError(error)
+    log.warn({ code, cause: reason }, 'secrets not replaced')
+  }
+}
+
 async function stage<Result>(context: StartUp, name: Stage, attempt: () => Promise<Result>): Promise<Result> {
-  const { state, log, signal, pace = usualPace } = context
+  const { state, log, signal, pace } = context
+  // After a signal the stage is the shutdown's.
+  signal.throwIfAborted()
   state.stage = name
   for (let attempts = 1; ; attempts++) {
     signal.throwIfAborted()
@@ -81,51 +118,37 @@ async function stage<Result>(context: StartUp, name: Stage, attempt: () => Promi
   }
 }
 
-/** Clear keys of the environment, then the sealed ones, which win. */
-async function readProviderKeys({ settings, log }: StartUp, keys: RouterKeys): Promise<ReadonlyMap<string, string>> {
-  const providerKeys = new Map(settings.clearKeys)
-  if (settings.sealedSecrets !== undefined) {
-    const { values, version } = await openSecrets(settings.sealedSecrets, keys).catch((error: unknown) => {
-      throw unopened(error, keys.kid)
-    })
-    for (const [name, key] of Object.entries(values)) providerKeys.set(name, key)
-    log.info({ version, count: Object.keys(values).length }, 'secrets opened')
+async function releaseKey({ sidecar, metrics }: StartUp): Promise<RouterKeys> {
+  try {
+    const keys = await readReleasedKey(await sidecar.releaseKey())
+    metrics.keyReleased()
+    return keys
+  } catch (error) {
+    metrics.keyRefused(toSidecarError(error).code)
+    throw error
   }
-  for (const name of providerKeys.keys()) {
-    if (!settings.providers.enabled.has(name)) log.warn({ provider: name }, 'key for a provider that is not enabled')
-  }
-  return providerKeys
 }
 
-function unopened(error: unknown, kid: string): SidecarError {
-  if (error instanceof SealError && error.code === 'invalid_secrets') {
-    return new SidecarError('secrets.invalid', error.message, { final: true })
+async function collectEvidence({ evidence, metrics }: StartUp, keys: RouterKeys): Promise<EvidenceDocument> {
+  try {
+    const document = await evidence.collect(keys, undefined)
+    metrics.evidenceCollected()
+    return document
+  } catch (error) {
+    metrics.evidenceFailed(toSidecarError(error).code)
+    throw error
   }
-  return new SidecarError(
-    'secrets.not-opened',
-    `CONFROUTER_SECRETS was not sealed to the released key ${kid}; seal the provider keys again`,
-    { final: true }
-  )
 }
-
-const collectEvidence = ({ evidence }: StartUp, keys: RouterKeys): Promise<EvidenceDocument> =>
-  evidence.collect(keys, undefined)
 
 async function refreshKey(context: StartUp): Promise<void> {
-  const { state, sidecar, log } = context
-  const keys = await readReleasedKey(await sidecar.releaseKey())
+  const { state, log } = context
+  const keys = await releaseKey(context)
   if (keys.kid === state.active?.keys.kid) return
   // A new version of the key. Evidence first: a key without evidence is of no use to callers.
-  const evidence = await collectEvidence(context, keys)
-  try {
-    state.providerKeys = await readProviderKeys(context, keys)
-  } catch (error) {
-    // The bundle was sealed to the version before; what was opened with that stays valid.
-    const { code, reason } = toSidecarError(error)
-    log.warn({ code, cause: reason }, 'secrets not opened with the new key')
-  }
-  state.active = { keys, evidence }
+  state.active = { keys, evidence: await collectEvidence(context, keys) }
   log.info({ kid: keys.kid }, 'key replaced')
+  // Now that everything is opened with this key: a bundle that comes a moment later is seen as a change.
+  await refreshSecrets(context)
 }
 
 async function refreshEvidence(context: StartUp): Promise<void> {
@@ -136,12 +159,11 @@ async function refreshEvidence(context: StartUp): Promise<void> {
   if (context.state.active?.keys === keys) context.state.active = { keys, evidence }
 }
 
-async function repeat(
-  { signal, log, pace = usualPace }: StartUp,
-  everyMs: number,
-  failure: string,
-  act: () => Promise<void>
-) {
+async function watchSecrets(context: StartUp, file: SecretsFile): Promise<void> {
+  if (await file.hasChanged()) await refreshSecrets(context)
+}
+
+async function repeat({ signal, log, pace }: StartUp, everyMs: number, failure: string, act: () => Promise<void>) {
   let waitMs = everyMs
   for (;;) {
     await sleep(waitMs, undefined, { signal })

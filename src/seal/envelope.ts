@@ -2,8 +2,9 @@ import { CompactEncrypt, importJWK } from 'jose'
 import { concatBytes } from '../base/bytes.js'
 import { decodeBase64Url, utf8 } from '../base/encoding.js'
 import { type Json, type JsonObject, isJsonObject } from '../base/json.js'
-import { SealError } from './errors.js'
-import { jweContentAlgorithm, jweKeyAlgorithm, jweTypes, responseKeyParameter } from './jwe.js'
+import { maximumReceiptHeaderLength } from './ehbp.js'
+import { badSealedAnswer } from './errors.js'
+import { envelopeReceiptLabel, jweContentAlgorithm, jweKeyAlgorithm, jweTypes, responseKeyParameter } from './jwe.js'
 import { parseRsaPublicJwk, rsaThumbprint, type RsaPublicJwk } from './rsa-key.js'
 
 export interface SealedRequest {
@@ -11,6 +12,11 @@ export interface SealedRequest {
   readonly body: JsonObject
   /** Opens the answer, whatever its status. Throws a `SealError` with code `bad_sealed_answer`. */
   openResponse(this: void, answer: unknown): Promise<Json>
+  /**
+   * Opens the header `Confrouter-Receipt` beside that answer: a JWS for `verifyReceipt`. Throws a
+   * `SealError` with code `bad_sealed_answer`.
+   */
+  openReceipt(this: void, answer: unknown, header: string): Promise<string>
 }
 
 /**
@@ -43,7 +49,8 @@ export async function sealEnvelopeRequest({
     .encrypt(await importJWK({ kty: 'RSA', n: router.n, e: router.e }, jweKeyAlgorithm))
   return {
     body: { encrypted_payload: payload, encode_response_pub: { ...responsePublic } },
-    openResponse: (answer) => openResponse(answer, pair.privateKey)
+    openResponse: (answer) => openResponse(answer, pair.privateKey),
+    openReceipt: (answer, header) => openReceipt(answer, header, pair.privateKey)
   }
 }
 
@@ -63,19 +70,44 @@ async function exportPublic(key: CryptoKey): Promise<RsaPublicJwk> {
 
 async function openResponse(answer: unknown, privateKey: CryptoKey): Promise<Json> {
   try {
-    const parts = parseSealedAnswer(answer)
-    const contentKey = await crypto.subtle.decrypt({ name: 'RSA-OAEP' }, privateKey, parts.ek)
-    const key = await crypto.subtle.importKey('raw', contentKey, 'AES-GCM', false, ['decrypt'])
+    const { ek, iv, ciphertext, tag } = parseSealedAnswer(answer)
+    const key = await openContentKey(ek, privateKey)
     const plaintext = await crypto.subtle.decrypt(
-      { name: 'AES-GCM', iv: parts.iv, tagLength: 128 },
+      { name: 'AES-GCM', iv, tagLength: 128 },
       key,
-      concatBytes(parts.ciphertext, parts.tag)
+      concatBytes(ciphertext, tag)
     )
     return JSON.parse(utf8.decode(new Uint8Array(plaintext))) as Json
   } catch {
-    // One message: why a forged answer does not open is of use to the forger alone.
-    throw new SealError('bad_sealed_answer', 'the answer is not sealed to this request')
+    throw badSealedAnswer()
   }
+}
+
+async function openReceipt(answer: unknown, header: string, privateKey: CryptoKey): Promise<string> {
+  try {
+    const key = await openContentKey(parseSealedAnswer(answer).ek, privateKey)
+    if (header.length > maximumReceiptHeaderLength) throw new TypeError('too long')
+    const bytes = concatBytes(decodeBase64Url(header, 'the receipt'))
+    const plaintext = await crypto.subtle.decrypt(
+      {
+        name: 'AES-GCM',
+        iv: bytes.subarray(0, ivBytes),
+        additionalData: concatBytes(utf8.encode(envelopeReceiptLabel)),
+        tagLength: 128
+      },
+      key,
+      bytes.subarray(ivBytes)
+    )
+    return utf8.decode(new Uint8Array(plaintext))
+  } catch {
+    throw badSealedAnswer()
+  }
+}
+
+const ivBytes = 12
+async function openContentKey(ek: Uint8Array<ArrayBuffer>, privateKey: CryptoKey): Promise<CryptoKey> {
+  const contentKey = await crypto.subtle.decrypt({ name: 'RSA-OAEP' }, privateKey, ek)
+  return crypto.subtle.importKey('raw', contentKey, 'AES-GCM', false, ['decrypt'])
 }
 
 function parseSealedAnswer(answer: unknown) {
@@ -84,7 +116,7 @@ function parseSealedAnswer(answer: unknown) {
   }
   const iv = member(answer, 'iv')
   const tag = member(answer, 'tag')
-  if (iv.length !== 12 || tag.length !== 16) throw new TypeError('not a sealed answer')
+  if (iv.length !== ivBytes || tag.length !== 16) throw new TypeError('not a sealed answer')
   return { ek: member(answer, 'ek'), iv, tag, ciphertext: member(answer, 'ciphertext') }
 }
 

@@ -5,7 +5,8 @@
  */
 export const jweTypes = {
   request: 'confrouter-request',
-  secrets: 'confrouter-secrets'
+  secrets: 'confrouter-secrets',
+  providerKey: 'confrouter-key'
 } as const
 
 export const jweKeyAlgorithm = 'RSA-OAEP-256'
@@ -16,3 +17,6 @@ export const jweContentAlgorithm = 'A256GCM'
  * so nobody between caller and router can put a response key of their own beside the payload.
  */
 export const responseKeyParameter = 'response_key'
+
+/** Additional data of a receipt that is sealed with the key of an envelope's answer. */
+export const envelopeReceiptLabel = 'confrouter-receipt'

@@ -3,6 +3,7 @@ import { utf8 } from '../base/encoding.js'
 import { canonicalJson, isJsonObject } from '../base/json.js'
 import { SealError } from './errors.js'
 import { jweContentAlgorithm, jweKeyAlgorithm, jweTypes } from './jwe.js'
+import { isProviderKey, isProviderName, maximumKeyLength } from './provider-values.js'
 import { parseRsaPublicJwk, rsaThumbprint, type RsaPublicJwk } from './rsa-key.js'
 
 /** A bundle of provider keys. `version` counts up with every change, so that a rollback shows. */
@@ -13,8 +14,6 @@ export interface Secrets {
 }
 
 const maximumValues = 64
-/** Far above any provider's key, far below what a header may hold. */
-const maximumValueLength = 4096
 
 /**
  * Seals provider keys to the router's released key: a compact JWE for `CONFROUTER_SECRETS`
@@ -68,16 +67,15 @@ export function parseSecrets(plaintext: string): Secrets {
 }
 
 function parseName(name: string): string {
-  if (!/^[a-z][a-z0-9-]{0,31}$/.test(name)) {
+  if (!isProviderName(name)) {
     throw invalid(`${JSON.stringify(name.slice(0, 40))} is not the name of a provider`)
   }
   return name
 }
 
-/** A value goes into a request header as it is, so it must not be able to end one. */
 function parseValue(name: string, value: unknown): string {
-  if (typeof value !== 'string' || value.length > maximumValueLength || !/^[\x21-\x7e]+$/.test(value)) {
-    throw invalid(`the value of "${name}" must be 1 to ${maximumValueLength} visible ASCII characters`)
+  if (!isProviderKey(value)) {
+    throw invalid(`the value of "${name}" must be 1 to ${maximumKeyLength} visible ASCII characters`)
   }
   return value
 }

@@ -10,7 +10,7 @@ import {
 import { decodeBase64Url, encodeBase64Url, utf8 } from '../../base/encoding.js'
 import { isJsonObject, type JsonObject } from '../../base/json.js'
 import { badEncryptedPayload, SealError } from '../errors.js'
-import { jweContentAlgorithm, jweTypes, responseKeyParameter } from '../jwe.js'
+import { envelopeReceiptLabel, jweContentAlgorithm, jweTypes, responseKeyParameter } from '../jwe.js'
 import { parseRsaPublicJwk, rsaThumbprint } from '../rsa-key.js'
 import { openJwe, type OpeningKey } from './open-jwe.js'
 
@@ -49,24 +49,40 @@ export async function openEnvelope(body: JsonObject, key: OpeningKey): Promise<O
   return { plaintext, request: parseRequest(plaintext), responseKey }
 }
 
+export interface SealedAnswer {
+  readonly answer: JsonObject
+  /** For the header `Confrouter-Receipt` beside the answer. */
+  sealReceipt(this: void, receipt: string): string
+}
+
 /**
  * Seals the JSON text of an answer: a fresh 256-bit key under RSA-OAEP with SHA-256, the text under
  * AES-256-GCM with that key. `alg` says "RSA-OAEP" because existing clients expect that word.
  */
-export function sealResponse(answer: Uint8Array, { publicKey, kid }: ResponseKey): JsonObject {
+export function sealResponse(answer: Uint8Array, { publicKey, kid }: ResponseKey): SealedAnswer {
   const contentKey = randomBytes(32)
   const iv = randomBytes(12)
   const cipher = createCipheriv('aes-256-gcm', contentKey, iv)
   const ciphertext = Buffer.concat([cipher.update(answer), cipher.final()])
   return {
-    alg: 'RSA-OAEP',
-    enc: jweContentAlgorithm,
-    ek: encodeBase64Url(publicEncrypt({ key: publicKey, ...oaepSha256 }, contentKey)),
-    iv: encodeBase64Url(iv),
-    tag: encodeBase64Url(cipher.getAuthTag()),
-    ciphertext: ciphertext.toString('base64url'),
-    ...(kid === undefined ? {} : { kid })
+    answer: {
+      alg: 'RSA-OAEP',
+      enc: jweContentAlgorithm,
+      ek: encodeBase64Url(publicEncrypt({ key: publicKey, ...oaepSha256 }, contentKey)),
+      iv: encodeBase64Url(iv),
+      tag: encodeBase64Url(cipher.getAuthTag()),
+      ciphertext: ciphertext.toString('base64url'),
+      ...(kid === undefined ? {} : { kid })
+    },
+    sealReceipt: (receipt) => sealReceipt(receipt, contentKey)
   }
+}
+
+/** Under the key of the answer, told apart from an answer by the additional data. */
+function sealReceipt(receipt: string, contentKey: Uint8Array): string {
+  const iv = randomBytes(12)
+  const cipher = createCipheriv('aes-256-gcm', contentKey, iv).setAAD(utf8.encode(envelopeReceiptLabel))
+  return Buffer.concat([iv, cipher.update(receipt, 'utf8'), cipher.final(), cipher.getAuthTag()]).toString('base64url')
 }
 
 const oaepSha256 = { padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha256' } as const

@@ -14,18 +14,22 @@ const knownParameters = new Set(['alg', 'enc', 'typ', 'kid', 'cty', 'response_ke
 
 /**
  * Opens a compact JWE of one of the given types; `undefined` among them allows a JWE without `typ`.
+ * `parameters` are those that its header may have beyond the common ones.
  * Every failure is the same `SealError` with code `bad_encrypted_payload`.
  */
 export async function openJwe(
   jwe: string,
   key: OpeningKey,
-  types: readonly (string | undefined)[]
+  types: readonly (string | undefined)[],
+  parameters: readonly string[] = []
 ): Promise<{ plaintext: Uint8Array; header: CompactJWEHeaderParameters }> {
   try {
     const claimed = decodeProtectedHeader(jwe)
     if (!types.includes(claimed.typ)) throw new TypeError('typ')
     if (claimed.kid !== undefined && claimed.kid !== key.kid) throw new TypeError('kid')
-    if (Object.keys(claimed).some((name) => !knownParameters.has(name))) throw new TypeError('header')
+    if (Object.keys(claimed).some((name) => !knownParameters.has(name) && !parameters.includes(name))) {
+      throw new TypeError('header')
+    }
     const { plaintext, protectedHeader } = await compactDecrypt(jwe, key.privateKey, {
       keyManagementAlgorithms: [jweKeyAlgorithm],
       contentEncryptionAlgorithms: [jweContentAlgorithm]

@@ -27,6 +27,8 @@ export async function serve(answer: Answer): Promise<Loopback> {
 export interface TlsLoopback extends Loopback {
   /** A fetch that trusts this server's certificate beside none. */
   readonly fetch: typeof globalThis.fetch
+  /** PEM. */
+  readonly certificate: string
 }
 
 export async function serveTls(answer: Answer): Promise<TlsLoopback> {
@@ -47,6 +49,7 @@ export async function serveTls(answer: Answer): Promise<TlsLoopback> {
   return {
     ...loopback,
     fetch,
+    certificate: cert,
     close: async () => {
       await dispatcher.close()
       await loopback.close()

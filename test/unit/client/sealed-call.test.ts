@@ -34,7 +34,7 @@ const echo =
   (status = 200, privateKey = routerPair.privateKey, kid = key.kid): Answer =>
   async (_, body, response) => {
     const { request: opened, responseKey: recipient } = await openEnvelope(JSON.parse(body), { privateKey, kid })
-    sendJson(response, status, sealResponse(Buffer.from(JSON.stringify({ echo: opened })), recipient))
+    sendJson(response, status, sealResponse(Buffer.from(JSON.stringify({ echo: opened })), recipient).answer)
   }
 
 async function call(answer: Answer, overrides: Partial<SealedCallOptions> = {}): Promise<Json> {
@@ -142,7 +142,7 @@ describe('sealedCall', () => {
   it('does not open an answer that was sealed to another call', async () => {
     const other = generateKeyPairSync('rsa', { modulusLength: 2048 })
     const stale: Answer = (_, __, response) =>
-      sendJson(response, 200, sealResponse(Buffer.from('{}'), { publicKey: other.publicKey, kid: undefined }))
+      sendJson(response, 200, sealResponse(Buffer.from('{}'), { publicKey: other.publicKey, kid: undefined }).answer)
     expect((await errorOf(call(stale))).code).toBe('call.unsealed')
   })
 

@@ -1,6 +1,11 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import { describe, expect, it } from '@jest/globals'
 import { sha256Hex } from '../../../src/base/digest.js'
-import { addressGroup, identifyCaller } from '../../../src/router/access.js'
+import { addressGroup, identifyCaller as identify, readCredential } from '../../../src/router/access.js'
+import type { Access } from '../../../src/router/settings.js'
+
+const identifyCaller = (headers: IncomingHttpHeaders, address: string, access: Access) =>
+  identify(readCredential(headers), address, access)
 
 const open = { mode: 'open' } as const
 const token = { mode: 'token', tokenHashes: [sha256Hex('first'), sha256Hex('second')] } as const
@@ -15,7 +20,7 @@ describe('identifyCaller', () => {
       { 'api-key': 'sk-1' }
     ]
     for (const header of headers) {
-      expect(identifyCaller(header, '1.2.3.4', open)).toEqual({ identity: '1.2.3.4', ownKey: 'sk-1' })
+      expect(identifyCaller(header, '1.2.3.4', open)).toEqual({ identity: '1.2.3.4', ownKey: { text: 'sk-1' } })
     }
     expect(identifyCaller({}, '1.2.3.4', open)).toEqual({ identity: '1.2.3.4', ownKey: undefined })
   })

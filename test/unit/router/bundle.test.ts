@@ -26,6 +26,7 @@ describe('the bundle', () => {
     expect(foreign).toEqual([])
     expect(required).not.toContain('undici')
     expect(required).not.toContain('pino')
+    expect(required).not.toContain('prom-client')
   })
 
   it('gets ready, serves, and on SIGTERM lets a stream finish and exits 0', async () => {

@@ -58,7 +58,8 @@ describe('POST /.well-known/confrouter', () => {
     let answer: Answer
     for (let i = 0; i < 21; i++) answer = await post(`${router.url}/.well-known/confrouter`, { nonce })
     expect(answer).toMatchObject({ status: 429, json: { error: { code: 'rate_limited', type: 'rate_limit_error' } } })
-    expect(answer.headers.get('retry-after')).toBe('3')
+    // What the calls before took of it depends on the machine.
+    expect(answer.headers.get('retry-after')).toMatch(/^[1-3]$/)
   })
 
   it('limits how many run at the same time', async () => {

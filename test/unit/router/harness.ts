@@ -6,15 +6,17 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { encodeBase64, utf8 } from '../../../src/base/encoding.js'
 import type { RouterContext } from '../../../src/router/context.js'
-import { createEgress } from '../../../src/router/egress.js'
+import { type ControlPlane, createControlPlane } from '../../../src/router/control-plane.js'
 import { createEvidenceSource } from '../../../src/router/evidence.js'
-import { createGuards } from '../../../src/router/guards.js'
+import { createLocalGuards, systemClocks } from '../../../src/router/guards.js'
+import { renderReports } from '../../../src/router/process-metrics.js'
 import { createLog } from '../../../src/router/request-log.js'
 import { createState } from '../../../src/router/router-state.js'
-import { createRouterServer } from '../../../src/router/server.js'
+import { createTlsIdentity } from '../../../src/router/self-signed.js'
+import { createServing } from '../../../src/router/serving.js'
 import { type Environment, parseSettings } from '../../../src/router/settings.js'
 import { createSidecar } from '../../../src/router/sidecar.js'
-import { keepFresh, startUp, usualPace } from '../../../src/router/startup.js'
+import { usualPace } from '../../../src/router/startup.js'
 import { vectorKey } from '../seal/test-keys.js'
 
 export const ccePolicy = utf8.encode('package policy\n')
@@ -128,8 +130,12 @@ export const oneProvider = (origin: string, settings: object = {}): string =>
 
 export interface RunningRouter {
   readonly url: string
+  /** Of the listener with TLS, if CONFROUTER_TLS_PORT is set. */
+  readonly tlsUrl: string
   readonly context: RouterContext
   readonly server: Server
+  readonly servers: readonly Server[]
+  readonly control: ControlPlane
   /** All log lines so far. */
   readonly logText: () => string
   readonly requestLines: () => Record<string, unknown>[]
@@ -142,61 +148,71 @@ export async function startRouter(
   {
     limits = {},
     untilReady = true,
-    pace = {}
+    pace = {},
+    clocks = systemClocks,
+    now = () => new Date('2026-11-22T09:15:23.000Z')
   }: {
     limits?: Partial<RouterContext['settings']['limits']>
     untilReady?: boolean
     pace?: Partial<typeof usualPace>
+    clocks?: typeof systemClocks
+    now?: () => Date
   } = {}
 ): Promise<RunningRouter> {
-  const parsed = parseSettings({ ...requiredEnvironment, ...environment })
+  const parsed = parseSettings({ ...requiredEnvironment, HOST: '127.0.0.1', PORT: '0', ...environment })
   const settings = { ...parsed, limits: { ...parsed.limits, ...limits } }
   const lines: string[] = []
   const log = createLog({ write: (line) => void lines.push(line) })
+  const tls = settings.tlsPort === undefined ? undefined : createTlsIdentity(new Date())
   const sidecar = createSidecar({ url: settings.sidecarUrl, ...settings, timeoutMs: 2000 })
   const evidence = createEvidenceSource({
     sidecar,
     maaHost: settings.maaHost,
     readPolicy: async () => ccePolicy,
     simulated: settings.simulated,
-    now: () => new Date('2026-11-22T09:15:23.000Z')
+    tls: tls?.spkiSha256,
+    now
   })
-  const context: RouterContext = {
-    settings,
-    state: createState(),
-    evidence,
-    egress: createEgress(settings.limits),
-    log,
-    ...createGuards(settings.limits, () => performance.now())
-  }
-  const server = createRouterServer(context)
-  const url = await listen(cleanup, server)
-  const stop = new AbortController()
-  const start = {
+  const state = createState()
+  const control = createControlPlane({
     settings,
     sidecar,
     evidence,
-    state: context.state,
+    state,
     log,
-    signal: stop.signal,
-    pace: { ...usualPace, shortestMs: 5, longestMs: 20, refusedMs: 40, ...pace }
-  }
-  const started = startUp(start)
+    pace: { ...usualPace, shortestMs: 5, longestMs: 20, refusedMs: 40, ...pace },
+    steadyMs: clocks.steadyMs
+  })
+  const shared = createLocalGuards(settings.limits, clocks)
+  const renderMetrics = () => renderReports([control.report(), serving.report()])
+  const serving = createServing({ settings, state, evidence, shared, tls, log, renderMetrics })
+  const { port, tlsPort } = await serving.listen()
+  cleanup.add(async () => {
+    serving.context.connections.closeAll()
+    await Promise.all(serving.servers.map((server) => new Promise((resolve) => server.close(resolve))))
+  })
+  const stop = new AbortController()
+  const started = control.start(stop.signal)
   const fresh = started
-    .then(() => keepFresh(start))
+    .then(() => control.keepFresh(stop.signal))
     .catch((error: unknown) => {
       if (!stop.signal.aborted) throw error
     })
   cleanup.add(async () => {
     stop.abort()
     await fresh
-    await Promise.all([context.egress.close(), sidecar.close()])
+    await Promise.all([serving.context.egress.close(), sidecar.close()])
   })
   if (untilReady) await started
+  const [server] = serving.servers
+  if (server === undefined) throw new Error('there is no server')
   return {
-    url,
-    context,
+    url: `http://127.0.0.1:${port}`,
+    tlsUrl: `https://127.0.0.1:${tlsPort}`,
+    context: serving.context,
     server,
+    servers: serving.servers,
+    control,
     logText: () => lines.join(''),
     requestLines: () => lines.map((line) => JSON.parse(line)).filter(({ msg }) => msg === 'request')
   }

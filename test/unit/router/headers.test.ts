@@ -19,7 +19,11 @@ describe('requestHeaders', () => {
     const kept = { 'user-agent': 'confrouter', 'content-type': 'application/json', 'openai-beta': 'assistants=v2' }
     expect(requestHeaders(incoming, 'Bearer', 'k')).toEqual({ ...kept, authorization: 'Bearer k' })
     expect(requestHeaders(incoming, 'Key', 'k')).toEqual({ ...kept, authorization: 'Key k' })
-    expect(requestHeaders(incoming, 'x-api-key', 'k')).toEqual({ ...kept, 'x-api-key': 'k' })
+    expect(requestHeaders(incoming, 'x-api-key', 'k')).toEqual({
+      ...kept,
+      'anthropic-version': '2023-06-01',
+      'x-api-key': 'k'
+    })
     expect(requestHeaders(incoming, 'api-key', 'k')).toEqual({ ...kept, 'api-key': 'k' })
     expect(requestHeaders(incoming, 'none', 'k')).toEqual(kept)
     expect(requestHeaders(incoming, 'Bearer', undefined)).toEqual(kept)

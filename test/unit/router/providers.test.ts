@@ -14,7 +14,9 @@ describe('parseProviders', () => {
         auth: 'Bearer',
         allowPrivate: false,
         accountAccess: false,
-        openaiCompatible: true
+        openaiCompatible: true,
+        slashNames: false,
+        sync: undefined
       },
       {
         name: 'mine',
@@ -23,7 +25,9 @@ describe('parseProviders', () => {
         auth: 'api-key',
         allowPrivate: false,
         accountAccess: false,
-        openaiCompatible: true
+        openaiCompatible: true,
+        slashNames: true,
+        sync: undefined
       }
     ])
   })

@@ -137,7 +137,7 @@ describe('drain', () => {
     const answer = await openStream(router.url, agent)
     let text = ''
     answer.on('data', (chunk: Buffer) => (text += chunk.toString()))
-    const drained = drain(router.server, router.context, 5000)
+    const drained = drain(router.servers, router.context, 5000)
     await expect(fetch(`${router.url}/healthz`)).rejects.toThrow()
     await sleep(100)
     router.upstreams[0]?.end('data: [DONE]\n\n')
@@ -151,7 +151,7 @@ describe('drain', () => {
     const answer = await openStream(router.url)
     answer.resume()
     const gone = new Promise((resolve) => answer.once('close', resolve))
-    expect(await drain(router.server, router.context, 100)).toBe(false)
+    expect(await drain(router.servers, router.context, 100)).toBe(false)
     await gone
     expect(answer.complete).toBe(false)
   })
@@ -165,7 +165,7 @@ describe('drain', () => {
     const request = 'POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n'
     socket.write(`${request}content-length: 2\r\n\r\n{}`)
     await until(() => text.includes('data: 1'))
-    const drained = drain(router.server, router.context, 2000)
+    const drained = drain(router.servers, router.context, 2000)
     socket.write(`${request}content-length: 2\r\n\r\n{}`)
     await sleep(150)
     router.upstreams[0]?.end('data: [DONE]\n\n')
@@ -187,7 +187,7 @@ describe('drain', () => {
     socket.write(text)
     await sleep(100)
     const startedAt = performance.now()
-    expect(await drain(router.server, router.context, 5000)).toBe(true)
+    expect(await drain(router.servers, router.context, 5000)).toBe(true)
     expect(performance.now() - startedAt).toBeLessThan(1000)
   })
 
@@ -200,7 +200,7 @@ describe('drain', () => {
     const call = 'POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n'
     socket.write(`${call}content-length: 2\r\n\r\n{}`.repeat(2))
     await until(() => router.upstreams.length === 2)
-    const drained = drain(router.server, router.context, 5000)
+    const drained = drain(router.servers, router.context, 5000)
     router.upstreams[0]?.end('data: first\n\n')
     await sleep(200)
     router.upstreams[1]?.end('data: second\n\n')

@@ -114,6 +114,14 @@ describe('parseSettings', () => {
     expect(problems({ ACCESS_MODE: 'token' })).toEqual(['ACCESS_TOKENS must be set when ACCESS_MODE is "token"'])
   })
 
+  it('takes the sealed secrets from one place', () => {
+    const jwe = 'a.b.c.d.e'
+    expect(parse({ CONFROUTER_SECRETS_FILE: '/run/secrets/bundle' }).secretsFile).toBe('/run/secrets/bundle')
+    expect(problems({ CONFROUTER_SECRETS: jwe, CONFROUTER_SECRETS_FILE: '/run/secrets/bundle' })).toEqual([
+      'CONFROUTER_SECRETS and CONFROUTER_SECRETS_FILE must not both be set'
+    ])
+  })
+
   it('quotes no secret', () => {
     const marker = 'SECRET MARKER'
     const found = problems({

@@ -6,6 +6,7 @@ import type { JsonObject } from '../../../src/base/json.js'
 import { sealEnvelopeRequest } from '../../../src/seal/envelope.js'
 import { openEnvelope, sealResponse } from '../../../src/seal/node/envelope.js'
 import { sealSecrets } from '../../../src/seal/secrets.js'
+import { codeOf, flipped } from './raw-ehbp.js'
 import { testKey, type TestKey, vectorKey } from './test-keys.js'
 
 const request = { model: 'openai:gpt-4o-mini', messages: [{ role: 'user', content: 'grüß dich 👋' }] }
@@ -35,7 +36,7 @@ describe('sealEnvelopeRequest', () => {
     const opened = await openEnvelope(sealed.body, key)
     expect(opened.request).toEqual(request)
     expect(utf8.decode(opened.plaintext)).toBe(JSON.stringify(request))
-    const answer = sealResponse(utf8.encode('{"ok":[1,"ä"]}'), opened.responseKey)
+    const { answer } = sealResponse(utf8.encode('{"ok":[1,"ä"]}'), opened.responseKey)
     expect(Object.keys(answer)).toEqual(['alg', 'enc', 'ek', 'iv', 'tag', 'ciphertext', 'kid'])
     expect(await sealed.openResponse(answer)).toEqual({ ok: [1, 'ä'] })
   })
@@ -72,8 +73,11 @@ describe('sealEnvelopeRequest', () => {
   it('refuses every change of the answer with one error', async () => {
     const sealed = await sealEnvelopeRequest({ request, recipient: key.publicJwk })
     const { responseKey } = await openEnvelope(sealed.body, key)
-    const answer = sealResponse(utf8.encode('{"ok":true}'), responseKey)
-    const foreign = sealResponse(utf8.encode('{"ok":true}'), { publicKey: caller.publicKey, kid: undefined })
+    const { answer } = sealResponse(utf8.encode('{"ok":true}'), responseKey)
+    const { answer: foreign } = sealResponse(utf8.encode('{"ok":true}'), {
+      publicKey: caller.publicKey,
+      kid: undefined
+    })
     const flipped = (name: string): JsonObject => {
       const bytes = Buffer.from(text(answer[name]), 'base64url')
       bytes[3] = (bytes[3] as number) ^ 1
@@ -86,7 +90,7 @@ describe('sealEnvelopeRequest', () => {
       { ...answer, tag: text(answer.tag).slice(0, 16) },
       { ...answer, iv: undefined },
       { ...answer, ciphertext: `${text(answer.ciphertext)}=` },
-      sealResponse(utf8.encode('not json'), responseKey),
+      sealResponse(utf8.encode('not json'), responseKey).answer,
       foreign,
       null,
       'text'
@@ -96,6 +100,43 @@ describe('sealEnvelopeRequest', () => {
         code: 'bad_sealed_answer',
         message: 'the answer is not sealed to this request'
       })
+    }
+  })
+})
+
+describe('the receipt beside an answer', () => {
+  it('opens with the answer, and with no other', async () => {
+    const sealed = await sealEnvelopeRequest({ request, recipient: key.publicJwk })
+    const { responseKey } = await openEnvelope(sealed.body, key)
+    const { answer, sealReceipt } = sealResponse(utf8.encode('{"ok":true}'), responseKey)
+    const other = sealResponse(utf8.encode('{"ok":true}'), responseKey)
+    const header = sealReceipt('a.b.c')
+    expect(header).toMatch(/^[\w-]+$/)
+    expect(await sealed.openReceipt(answer, header)).toBe('a.b.c')
+    expect(sealReceipt('a.b.c')).not.toBe(header)
+    const bytes = Buffer.from(header, 'base64url')
+    const bad: [unknown, string][] = [
+      [other.answer, header],
+      [{ ...answer, ek: other.answer.ek ?? '' }, header],
+      [null, header],
+      [answer, ''],
+      [answer, `${header}=`],
+      [answer, header.slice(0, 20)],
+      [answer, 'A'.repeat(40_000)],
+      // The text of the answer itself, which is sealed with the same key but is no receipt.
+      [
+        answer,
+        Buffer.concat(
+          [answer.iv, answer.ciphertext, answer.tag].map((part) => Buffer.from(text(part), 'base64url'))
+        ).toString('base64url')
+      ],
+      ...Array.from({ length: bytes.length * 8 }, (_, bit): [unknown, string] => [
+        answer,
+        flipped(bytes, bit).toString('base64url')
+      ])
+    ]
+    for (const [given, value] of bad) {
+      expect(await codeOf(() => sealed.openReceipt(given, value))).toBe('bad_sealed_answer')
     }
   })
 })
@@ -130,7 +171,7 @@ describe('openEnvelope', () => {
         key
       )
       expect(responseKey.kid).toBe(kid)
-      expect(sealResponse(utf8.encode('{}'), responseKey).kid).toBe(kid)
+      expect(sealResponse(utf8.encode('{}'), responseKey).answer.kid).toBe(kid)
     }
   })
 

@@ -5,6 +5,7 @@ import { utf8 } from '../../../src/base/encoding.js'
 import { sealEnvelopeRequest } from '../../../src/seal/envelope.js'
 import { deriveKeys } from '../../../src/seal/node/derive-keys.js'
 import { openEnvelope } from '../../../src/seal/node/envelope.js'
+import { openProviderKey } from '../../../src/seal/node/provider-key.js'
 import { openSecrets } from '../../../src/seal/node/secrets.js'
 import { encodeRuntimeData } from '../../../src/seal/runtime-data.js'
 import { vectorKey } from './test-keys.js'
@@ -32,7 +33,7 @@ describe('the vectors of docs/wire-format.md', () => {
     expect(utf8.decode(plaintext)).toBe('{"model":"openai:gpt-4o-mini","messages":[]}')
   })
 
-  it('answer.json', async () => {
+  it('answer.json and the receipt beside it', async () => {
     const jwk = JSON.parse(read('response-key.jwk.json')) as JsonWebKey
     const algorithm = { name: 'RSA-OAEP', hash: 'SHA-256' }
     const responseKey = {
@@ -42,7 +43,16 @@ describe('the vectors of docs/wire-format.md', () => {
       ])
     }
     const { publicJwk } = await vectorKey()
-    const { openResponse } = await sealEnvelopeRequest({ request: {}, recipient: publicJwk, responseKey })
-    expect(await openResponse(JSON.parse(read('answer.json')))).toEqual({ choices: [] })
+    const { openResponse, openReceipt } = await sealEnvelopeRequest({ request: {}, recipient: publicJwk, responseKey })
+    const answer = JSON.parse(read('answer.json'))
+    expect(await openResponse(answer)).toEqual({ choices: [] })
+    expect(await openReceipt(answer, read('answer-receipt.txt').trim())).toBe('header.payload.signature')
+  })
+
+  it('sealed provider key', async () => {
+    const jwe = read('provider-key.jwe').trim()
+    const opened = { key: 'sk-test', provider: 'openai' }
+    expect(await openProviderKey(jwe, await vectorKey(), { nowMs: 1_790_000_059_999 })).toEqual(opened)
+    await expect(openProviderKey(jwe, await vectorKey(), { nowMs: 1_790_000_060_000 })).rejects.toThrow('expired')
   })
 })
