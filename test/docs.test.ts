@@ -43,6 +43,24 @@ describe('docs/errors.md', () => {
   })
 })
 
+describe('the codes of the router', () => {
+  it('are all documented with their status, and no others', () => {
+    const source = readFileSync(join(root, 'src/router/problem.ts'), 'utf8')
+    const text = readFileSync(join(root, 'docs/errors.md'), 'utf8').split('## The router')[1] ?? ''
+    const inSource = [...source.matchAll(/^ {2}([a-z_]+): \[(\d{3}), '/gm)].map(
+      ([, code, status]) => `${code} ${status}`
+    )
+    const documented = [...text.matchAll(/^\| ((?:`[a-z_]+`(?:, )?)+) \| ([\d, ]+) \|/gm)].flatMap(
+      ([, codes, statuses]) => {
+        const all = statuses!.split(', ')
+        return codes!.split(', ').map((code, index) => `${code.replaceAll('`', '')} ${all[index] ?? all[0]}`)
+      }
+    )
+    expect(inSource.length).toBeGreaterThan(40)
+    expect(documented.sort()).toEqual(inSource.sort())
+  })
+})
+
 describe('the documentation', () => {
   it.each(['README.md', 'SECURITY.md', 'CHANGELOG.md', 'docs/ARCHITECTURE.md', 'docs/wire-format.md'])(
     '%s links to files that are there',

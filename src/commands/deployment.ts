@@ -81,8 +81,8 @@ const verbs: readonly Verb[] = [
     example: 'confrouter deploy --config confrouter.yaml',
     steps: ['deploy'],
     result: (_session, results) => ({
-      human: results.get('deploy').endpoint,
-      json: { endpoint: results.get('deploy').endpoint, hostData: results.get('deploy').hostData }
+      human: [...new Set(Object.values(endpointsOf(results)))].join('\n'),
+      json: { ...endpointsOf(results), hostData: results.get('deploy').hostData }
     })
   }
 ]
@@ -248,7 +248,7 @@ function policyJson(policy: Outputs['policy']): object {
 
 function upJson(results: RunResults): object {
   return {
-    endpoint: results.get('deploy').endpoint,
+    ...endpointsOf(results),
     hostData: results.get('policy').hostData,
     image: results.get('image').reference,
     imageDigest: results.get('image').digest,
@@ -258,12 +258,18 @@ function upJson(results: RunResults): object {
   }
 }
 
+function endpointsOf(results: RunResults): { readonly endpoint: string; readonly tlsEndpoint?: string } {
+  const { endpoint, tlsEndpoint } = results.get('deploy')
+  return { endpoint, ...(tlsEndpoint === undefined ? {} : { tlsEndpoint }) }
+}
+
 function upSummary(session: Session, results: RunResults): string {
-  const { endpoint } = results.get('deploy')
+  const { endpoint, tlsEndpoint } = endpointsOf(results)
   const model = session.run.config.smoke.model
   return [
     table([
       ['endpoint', endpoint],
+      ...(tlsEndpoint === undefined || tlsEndpoint === endpoint ? [] : [['endpoint, TLS', tlsEndpoint] as const]),
       ['host data', results.get('policy').hostData],
       ['image', results.get('image').reference],
       ['key', results.get('key').id],
@@ -275,10 +281,17 @@ function upSummary(session: Session, results: RunResults): string {
       : [
           '',
           'try it:',
-          `  curl -N ${endpoint}/v1/chat/completions -H 'content-type: application/json' \\`,
+          `  curl -N ${curlOptions(endpoint, results)}${endpoint}/v1/chat/completions -H 'content-type: application/json' \\`,
           `    -d '{"model":"${model}","stream":true,"messages":[{"role":"user","content":"hello there"}]}'`
         ])
   ].join('\n')
+}
+
+/** No authority signs the router's certificate: curl is told the key that the smoke test found in the evidence. */
+function curlOptions(endpoint: string, results: RunResults): string {
+  const tlsKey = results.has('smoke') ? results.get('smoke').tlsKey : undefined
+  if (!endpoint.startsWith('https:') || tlsKey === undefined) return ''
+  return `-k --pinnedpubkey sha256//${Buffer.from(tlsKey, 'hex').toString('base64')} `
 }
 
 function checkTable(checks: Outputs['smoke']['checks']): string {

@@ -19,8 +19,9 @@ export function statusCommand(execute: Execute): Command {
           // The smoke test calls the router and a provider: that is `smoke`, not a look.
           allSteps.filter(({ id }) => id !== 'smoke')
         )
-        const { endpoint, keyId, image, deployed } = run.state.get()
-        const recorded = { endpoint, keyId, image: image?.reference, hostData: deployed?.hostData }
+        const { endpoint, tlsEndpoint, keyId, image, deployed } = run.state.get()
+        const recorded = { endpoint, tlsEndpoint, keyId, image: image?.reference, hostData: deployed?.hostData }
+        const endpoints = [...new Set([endpoint, tlsEndpoint])].filter((each) => each !== undefined)
         const upToDate = list.every(({ action }) => action === 'none')
         const width = Math.max(...list.map(({ title }) => title.length)) + 2
         app.terminal.result({
@@ -28,7 +29,7 @@ export function statusCommand(execute: Execute): Command {
             ...list.map(({ title, action, reason }) => `${words[action].padEnd(8)}${title.padEnd(width)}${reason}`),
             '',
             upToDate
-              ? `up to date${endpoint === undefined ? '' : `: ${endpoint}`}`
+              ? `up to date${endpoints.length === 0 ? '' : `: ${endpoints.join(', ')}`}`
               : `not up to date; next: confrouter up${run.simulated ? ' --local' : ''}`
           ].join('\n'),
           json: {

@@ -24,6 +24,7 @@ import {
 import { emulatorControl, ensureEmulator, localEnvironment, runningEmulator } from './local-cloud.js'
 import { readAssets } from './package-files.js'
 import { readProviderKeys, withDotEnv } from './provider-keys.js'
+import { routerFetch } from './router-fetch.js'
 import { trustedFetch } from './trusted-fetch.js'
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -93,6 +94,7 @@ export async function openSession(
       providerKeys: () => (providerKeys ??= readProviderKeys(config, environment, configFile)),
       accessToken: environment['CONFROUTER_ACCESS_TOKEN'],
       fetch: trustedFetch(cloud.azure.ca),
+      routerFetch,
       now: () => new Date(),
       signal,
       listenAddress: cloud.listenAddress,

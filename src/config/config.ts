@@ -1,4 +1,5 @@
 import type { OciDigest, Sha256Hex } from '../base/digest.js'
+import type { routerLimits, routerNumbers } from './router-numbers.js'
 import type { Cloud } from './schema.js'
 
 /** The resolved configuration: checked, every name filled in. Only {@link parseConfig} makes one. */
@@ -33,6 +34,7 @@ export interface Config {
   readonly policy: { readonly engine: 'auto' | 'az' | 'native' }
   readonly access: AccessConfig
   readonly providers: Readonly<Record<string, ProviderConfig>>
+  readonly router: RouterConfig
   readonly smoke: { readonly model?: string | undefined }
   readonly encryption: 'optional' | 'required'
   readonly operator: { readonly role: 'administrator' | 'crypto-officer' }
@@ -59,6 +61,8 @@ export interface AccessConfig {
 export interface ProviderConfig {
   /** Absent for built-in providers at their usual address. No trailing slash. */
   readonly baseUrl?: string | undefined
+  /** Where synchronous calls go, if not there. No trailing slash. */
+  readonly syncUrl?: string | undefined
   readonly auth?: 'Bearer' | 'Key' | 'x-api-key' | 'api-key' | 'none' | undefined
   /** Where the router-owned key is read when it is sealed; never the key itself. */
   readonly apiKey?: ApiKeySource | undefined
@@ -66,6 +70,16 @@ export interface ProviderConfig {
   readonly accountAccess?: boolean | undefined
   readonly allowPrivate?: boolean | undefined
   readonly default?: boolean | undefined
+}
+
+/** How the router serves, with its own defaults filled in. */
+export interface RouterConfig extends Readonly<Record<keyof typeof routerNumbers, number>> {
+  /** Absent for a router without TLS. `only` leaves the plain port out of the group's public address. */
+  readonly tls?: { readonly port: number; readonly only: boolean } | undefined
+  /** Model → the models to try after it. */
+  readonly fallbacks: Readonly<Record<string, readonly string[]>>
+  readonly metrics: 'open' | 'token' | 'off'
+  readonly limits: Readonly<Record<keyof typeof routerLimits, number>>
 }
 
 export type ApiKeySource =

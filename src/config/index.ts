@@ -10,4 +10,6 @@ export {
   type ParsedConfig
 } from './parse-config.js'
 export type { ConfigPath } from './paths.js'
+export { usualRouter } from './resolve-router.js'
+export { routerLimits, type RouterNumber, routerNumbers } from './router-numbers.js'
 export type { Cloud, RawConfig } from './schema.js'

@@ -3,6 +3,7 @@ import type { ConfigProblem, Origin } from './config-error.js'
 import { checkValues, type OriginOf } from './check-values.js'
 import { isMap, nest } from './nest.js'
 import { configPaths, flagOf, isConfigPath, scalarAt, schemaAt, variableOf, type ConfigPath } from './paths.js'
+import { routerLimits, routerNumbers } from './router-numbers.js'
 import { rawSchema, type RawConfig } from './schema.js'
 import { didYouMean, suggest } from './suggest.js'
 import { readYaml } from './yaml-source.js'
@@ -49,11 +50,7 @@ export function environmentLayer(
     const path = pathOf.get(name)
     if (path !== undefined) values.push([path, value])
     else if (!otherVariables.includes(name)) {
-      const suggestion = suggest(
-        name.slice(11),
-        [...pathOf.keys(), ...otherVariables].map((known) => known.slice(11))
-      )
-      const meant = suggestion === undefined ? undefined : `CONFROUTER_${suggestion}`
+      const meant = routersOwn.get(name) ?? similar(name, [...pathOf.keys(), ...otherVariables])
       problems.push({
         ...originOfVariable(name),
         path: '',
@@ -64,6 +61,26 @@ export function environmentLayer(
   }
   const checked = checkValues(nested(values), originOf)
   return { raw: checked.raw, problems: [...problems, ...checked.problems], originOf, readable: true }
+}
+
+/** The router has variables of its own for what is configured here under another name. */
+const routersOwn: ReadonlyMap<string, string> = new Map([
+  ['CONFROUTER_TLS_PORT', variableOf('router.tls.port')],
+  ['CONFROUTER_METRICS', variableOf('router.metrics')],
+  ...Object.entries(routerNumbers).map(([key, { variable }]) => [variable, variableAt(['router', key])] as const),
+  ...Object.entries(routerLimits).map(
+    ([key, { variable }]) => [variable, variableAt(['router', 'limits', key])] as const
+  )
+])
+
+/** Compared without the prefix, which all of them have in common. */
+function similar(name: string, candidates: readonly string[]): string | undefined {
+  const prefix = 'CONFROUTER_'
+  const suggestion = suggest(
+    name.slice(prefix.length),
+    candidates.map((known) => known.slice(prefix.length))
+  )
+  return suggestion === undefined ? undefined : prefix + suggestion
 }
 
 /** The layer of the command line. */

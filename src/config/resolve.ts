@@ -1,13 +1,16 @@
 import { parseOciDigest, parseSha256Hex } from '../base/digest.js'
+import { checkFallbacks, checkLimits, checkMetrics, checkTls } from './check-router.js'
 import type { ApiKeySource, Config, ProviderConfig } from './config.js'
 import type { ConfigProblem, Origin } from './config-error.js'
 import type { Merged } from './merge.js'
 import { deriveNames } from './names.js'
 import { isConfigPath, variableOf } from './paths.js'
+import { isPrivateHost } from './private-host.js'
+import { fillRouter } from './resolve-router.js'
 import { builtInDefaults, builtInProviders, type RawConfig } from './schema.js'
 
 /** Reports a problem of one path, unless a problem of that path is already known. */
-type Report = (path: string, message: string, expected?: string) => void
+export type Report = (path: string, message: string, expected?: string) => void
 
 export interface Resolved {
   /** Meaningless when there are problems. */
@@ -33,14 +36,20 @@ export function resolveConfig(
     if ([...known, ...problems].some((problem) => concerns(problem, path))) return
     problems.push({ ...(merged.origins[path] ?? placeFor(path.split('.'))), path, message, expected })
   }
-  // What a cloud needs cannot be said of a cloud that is misspelt.
-  const reportForCloud: Report = known.some((problem) => concerns(problem, 'cloud')) ? () => undefined : report
+  // What a cloud needs, for example, cannot be said of a cloud that is misspelt.
+  const reportIfRight = (path: string): Report =>
+    known.some((problem) => concerns(problem, path)) ? () => undefined : report
+  const reportForCloud = reportIfRight('cloud')
   const config = fill(merged.raw, reportForCloud)
   checkImage(config, reportForCloud)
   checkAlternatives(merged.raw, report)
   checkGroup(config, report)
   checkAccess(config, report)
   checkProviders(config.providers, report)
+  checkTls(merged.raw, report)
+  checkMetrics(config, reportIfRight('access'))
+  checkLimits(config, report)
+  checkFallbacks(config, reportIfRight('providers'))
   return { config, problems }
 }
 
@@ -108,6 +117,7 @@ function fill(raw: RawConfig, report: Report): Config {
       ...present({ rateLimitPerMinute: raw.access?.rateLimitPerMinute ?? defaultLimit })
     },
     providers: Object.fromEntries(providers),
+    router: fillRouter(raw.router, mode),
     smoke: present({ model: raw.smoke?.model }),
     encryption: raw.encryption ?? builtInDefaults.encryption,
     operator: { role: raw.operator?.role ?? builtInDefaults.operatorRole },
@@ -118,6 +128,7 @@ function fill(raw: RawConfig, report: Report): Config {
 function fillProvider(raw: NonNullable<RawConfig['providers']>[string]): ProviderConfig {
   return present({
     baseUrl: raw.baseUrl === undefined ? undefined : withoutTrailingSlash(raw.baseUrl),
+    syncUrl: raw.syncUrl === undefined ? undefined : withoutTrailingSlash(raw.syncUrl),
     auth: raw.auth,
     apiKey: apiKeySource(raw.apiKey),
     accountAccess: raw.accountAccess,
@@ -164,11 +175,18 @@ function checkAlternatives(raw: RawConfig, report: Report): void {
 }
 
 /** Limits of one confidential container group. */
-function checkGroup({ containerGroup, sidecar }: Config, report: Report): void {
-  if (containerGroup.port === sidecar.port) {
+function checkGroup({ containerGroup, sidecar, router }: Config, report: Report): void {
+  const ports = [
+    ['containerGroup.port', containerGroup.port],
+    ['sidecar.port', sidecar.port],
+    ['router.tls.port', router.tls?.port]
+  ] as const
+  for (const [index, [path, port]] of ports.entries()) {
+    const other = ports.slice(0, index).find(([, earlier]) => earlier === port)
+    if (other === undefined) continue
     report(
-      'sidecar.port',
-      `sidecar.port and containerGroup.port are both ${sidecar.port}, expected two ports, since containers of a group share one address`
+      path,
+      `${path} and ${other[0]} are both ${port}, expected two ports, since containers of a group share one address`
     )
   }
   const cpu = containerGroup.cpu + sidecar.cpu
@@ -216,13 +234,7 @@ function checkProviders(providers: Config['providers'], report: Report): void {
         'the URL of the API'
       )
     }
-    if (provider.baseUrl?.startsWith('http:') === true && provider.allowPrivate !== true) {
-      report(
-        `${path}.baseUrl`,
-        `${path}.baseUrl is ${JSON.stringify(provider.baseUrl)}, expected https, or allowPrivate: true for an API that is not public`,
-        'an https URL'
-      )
-    }
+    for (const member of ['baseUrl', 'syncUrl'] as const) checkPublicUrl(`${path}.${member}`, provider, member, report)
     if (provider.auth === 'none' && provider.apiKey !== undefined) {
       report(`${path}.apiKey`, `${path}.apiKey has no effect while auth is none, expected one of the two`)
     }
@@ -235,6 +247,19 @@ function checkProviders(providers: Config['providers'], report: Report): void {
     }
     defaultProvider ??= id
   }
+}
+
+function checkPublicUrl(path: string, provider: ProviderConfig, member: 'baseUrl' | 'syncUrl', report: Report): void {
+  const text = provider[member]
+  if (text === undefined || provider.allowPrivate === true) return
+  const url = new URL(text)
+  const expected = url.protocol === 'http:' ? 'https' : isPrivateHost(url) ? 'a public address' : undefined
+  if (expected === undefined) return
+  report(
+    path,
+    `${path} is ${JSON.stringify(text)}, expected ${expected}, or allowPrivate: true for an API that is not public`,
+    expected === 'https' ? 'an https URL' : expected
+  )
 }
 
 /** True when the problem is one of this path, of what contains it or is in it, or of a misspelling of it. */

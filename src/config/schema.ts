@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { nameRules, type NameRule } from './names.js'
+import { routerLimits, type RouterNumber, routerNumbers } from './router-numbers.js'
 
 /**
  * The raw form of confrouter.yaml: every key optional, nothing filled in, unknown keys refused.
@@ -46,8 +47,13 @@ export const builtInDefaults = {
   /** Used when anybody may spend the router's own provider keys and no limit was given. */
   openRateLimitPerMinute: 60,
   encryption: 'optional',
-  operatorRole: 'administrator'
+  operatorRole: 'administrator',
+  tlsOnly: false
 } as const
+
+/** More is no longer a fallback: each one may take as long as the call itself. */
+const maxFallbacks = 8
+const fallbackList = `a list of 1 to ${maxFallbacks} models`
 
 const port = () => whole(1, 65_535, 'a port')
 const image = text(nameRules.imageReference)
@@ -55,6 +61,9 @@ const image = text(nameRules.imageReference)
 const providerSchema = section({
   baseUrl: url('the base URL of an API: https, without credentials, query or fragment', isBaseUrl).describe(
     'Where the API is. Not needed for the built-in providers. http is accepted together with allowPrivate.'
+  ),
+  syncUrl: url('the base URL of an API: https, without credentials, query or fragment', isBaseUrl).describe(
+    'Where synchronous calls go, if not to baseUrl. Only fal has two places, and they are built in.'
   ),
   auth: choice(['Bearer', 'Key', 'x-api-key', 'api-key', 'none']).describe('How the key is sent to the provider.'),
   apiKey: section(
@@ -161,6 +170,31 @@ export const rawSchema = section({
   providers: z
     .record(text(nameRules.provider), providerSchema, { error: 'a map of provider names' })
     .describe(`The APIs that the router forwards to. Built in: ${builtInProviders.join(', ')}.`),
+  router: section({
+    ...numbers(routerNumbers),
+    tls: section({
+      port: port().describe('Port of the TLS listener. Without it there is none.'),
+      only: truth()
+        .meta({ default: builtInDefaults.tlsOnly })
+        .describe('Publishes the TLS port alone; the plain one then listens inside the container group only.')
+    })
+      .meta({ required: ['port'] })
+      .describe('A listener with TLS, whose key is made in the container and bound by the evidence.'),
+    fallbacks: z
+      .record(
+        text(nameRules.model),
+        z
+          .array(text(nameRules.model), { error: fallbackList })
+          .min(1, { error: fallbackList })
+          .max(maxFallbacks, { error: fallbackList }),
+        { error: 'a map from models to the models to try after them' }
+      )
+      .describe('Other models to try, in this order, for a call that fails before its first byte.'),
+    metrics: choice(['open', 'token', 'off']).describe(
+      'Who may read /metrics: anybody, holders of an access token, nobody. Default: as access.mode.'
+    ),
+    limits: section(numbers(routerLimits)).describe('What the router takes at most.')
+  }).describe('How the router serves.'),
   smoke: section({
     model: text(nameRules.model).describe('Model of the sealed chat call that ends a deployment.')
   }).describe('The smoke test.'),
@@ -201,6 +235,15 @@ function url(expected: string, accepts: (value: string) => boolean) {
 
 function choice<const Values extends readonly string[]>(values: Values) {
   return z.enum(values, { error: `one of ${values.join(', ')}` })
+}
+
+/** A key for each of these numbers. */
+function numbers<Numbers extends Readonly<Record<string, RouterNumber>>>(table: Numbers) {
+  const schemas = Object.entries(table).map(([key, { min, max, unset, what, says }]) => {
+    const schema = whole(min, max, what)
+    return [key, (unset === undefined ? schema : schema.meta({ default: unset })).describe(says)] as const
+  })
+  return Object.fromEntries(schemas) as { [Key in keyof Numbers]: z.ZodInt }
 }
 
 function whole(min: number, max: number, what: string) {

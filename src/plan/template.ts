@@ -9,16 +9,20 @@ export interface GroupValues {
   readonly router: ContainerValues
   readonly sidecar: ContainerValues
   readonly dnsLabel: string | undefined
+  /** Ports of the group's address: all of the router's, or some of them. */
+  readonly publicPorts: readonly number[]
 }
 
 export interface ContainerValues {
   /** `REPOSITORY@sha256:…`: a tag would let the registry change what the policy measured. */
   readonly image: string
-  readonly port: number
+  readonly ports: readonly number[]
   readonly cpu: number
   readonly memoryGb: number
   /** One value for each variable that the template names; no more and no fewer. */
   readonly environment: Readonly<Record<string, string>>
+  /** Variables that the template does not name; they come after its own, in this order. */
+  readonly moreEnvironment?: Readonly<Record<string, string>>
 }
 
 /** The variable that carries the sealed provider keys; it stays an open parameter of the template. */
@@ -51,7 +55,7 @@ export function fillTemplate(template: JsonObject, values: GroupValues): JsonObj
           containers: [fillContainer(router, values.router), fillContainer(sidecar, values.sidecar)],
           ipAddress: {
             ...object(properties['ipAddress']),
-            ports: [{ port: values.router.port, protocol: 'TCP' }],
+            ports: values.publicPorts.map(describePort),
             ...(values.dnsLabel === undefined ? {} : { dnsNameLabel: values.dnsLabel })
           }
         }
@@ -66,22 +70,32 @@ function fillContainer(container: JsonObject, values: ContainerValues): JsonObje
   const names = variables.map(nameOf).filter((name) => name !== sealedSecretsVariable)
   const strangers = Object.keys(values.environment).filter((name) => !names.includes(name))
   if (strangers.length > 0) throw new TypeError(`the template has no variable ${strangers.join(', ')}`)
+  const more = Object.entries(values.moreEnvironment ?? {})
+  const twice = more.find(([name]) => variables.some((variable) => nameOf(variable) === name))
+  if (twice !== undefined) throw new TypeError(`the template has the variable ${twice[0]} already`)
   return {
     ...container,
     properties: {
       ...properties,
       image: literal(values.image),
-      ports: [{ port: values.port, protocol: 'TCP' }],
-      environmentVariables: variables.map((variable) => {
-        const name = nameOf(variable)
-        if (name === sealedSecretsVariable) return variable
-        const value = values.environment[name]
-        if (value === undefined) throw new TypeError(`the template's variable ${name} has no value`)
-        return { name, value: literal(value) }
-      }),
+      ports: values.ports.map(describePort),
+      environmentVariables: [
+        ...variables.map((variable) => {
+          const name = nameOf(variable)
+          if (name === sealedSecretsVariable) return variable
+          const value = values.environment[name]
+          if (value === undefined) throw new TypeError(`the template's variable ${name} has no value`)
+          return { name, value: literal(value) }
+        }),
+        ...more.map(([name, value]) => ({ name, value: literal(value) }))
+      ],
       resources: { requests: { cpu: values.cpu, memoryInGB: values.memoryGb } }
     }
   }
+}
+
+function describePort(port: number): JsonObject {
+  return { port, protocol: 'TCP' }
 }
 
 function nameOf(variable: JsonObject): string {

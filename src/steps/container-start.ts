@@ -14,7 +14,7 @@ export async function startProblem(run: Run, group: ContainerGroup): Promise<Use
     return new UserError('machine', 'port.taken', `container group "${group.name}" cannot have its ports`, {
       why: portInUse.message,
       next: [
-        'set containerGroup.port or sidecar.port to a free port in confrouter.yaml',
+        'set containerGroup.port, sidecar.port or router.tls.port to a free port in confrouter.yaml',
         'CONFROUTER_CONTAINER_GROUP_PORT=PORT CONFROUTER_SIDECAR_PORT=PORT confrouter up --local'
       ]
     })

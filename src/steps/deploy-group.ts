@@ -6,6 +6,8 @@ import { sha256Hex } from '../base/digest.js'
 import { decodeBase64 } from '../base/encoding.js'
 import { canonicalJson } from '../base/json.js'
 import { UserError } from '../base/user-error.js'
+import { tlsPortVariable } from '../plan/router-environment.js'
+import { publicPorts } from '../plan/router-ports.js'
 import { sealedSecretsVariable } from '../plan/template.js'
 import { sealSecrets } from '../seal/secrets.js'
 import { startProblem } from './container-start.js'
@@ -50,7 +52,7 @@ async function differencesOf(run: Run, results: Results, group: ContainerGroup):
     [hostDataOfGroup(group) === results.get('policy').hostData, 'its CCE policy is another one'],
     [router?.cpu === containerGroup.cpu && router?.memoryGb === containerGroup.memoryGb, 'its size differs'],
     [skr?.cpu === sidecar.cpu && skr?.memoryGb === sidecar.memoryGb, 'its sidecar’s size differs'],
-    [group.ports.length === 1 && group.ports[0] === containerGroup.port, 'its port differs'],
+    [samePorts(group.ports, publicPorts(run.config)), 'its port differs'],
     [group.restartPolicy === 'Always', 'its restart policy differs'],
     [sameIds(group.identityIds, [results.get('identity').id]), 'its identity differs'],
     [group.provisioningState !== 'Failed' && group.state !== 'Failed', 'it failed'],
@@ -83,6 +85,10 @@ function hostDataOfGroup(group: ContainerGroup): string | undefined {
   }
 }
 
+function samePorts(a: readonly number[], b: readonly number[]): boolean {
+  return canonicalJson(a.toSorted((x, y) => x - y)) === canonicalJson(b.toSorted((x, y) => x - y))
+}
+
 function sameIds(a: readonly string[], b: readonly string[]): boolean {
   const normal = (ids: readonly string[]) => canonicalJson(ids.map((id) => id.toLowerCase()).sort())
   return normal(a) === normal(b)
@@ -113,7 +119,11 @@ async function deploy(run: Run, results: Results, mustReplace: boolean, note: No
     throw (await causeInGroup(run)) ?? error
   }
   const output = outputOf(run, await waitUntilRunning(run, note))
-  await run.state.update((state) => ({ ...state, endpoint: output.endpoint }))
+  await run.state.update(({ tlsEndpoint: _before, ...state }) => ({
+    ...state,
+    endpoint: output.endpoint,
+    ...(output.tlsEndpoint === undefined ? {} : { tlsEndpoint: output.tlsEndpoint })
+  }))
   return output
 }
 
@@ -222,6 +232,19 @@ function outputOf(run: Run, group: ContainerGroup): Outputs['deploy'] {
       next: ['confrouter up']
     })
   }
-  const port = group.ports[0] ?? run.config.containerGroup.port
-  return { endpoint: `http://${host}:${port}`, hostData: hostDataOfGroup(group) ?? '(no policy)' }
+  return { ...endpointsOf(run, group, host), hostData: hostDataOfGroup(group) ?? '(no policy)' }
+}
+
+/** By what the group's router was told: the group may be another one than the configuration wants. */
+function endpointsOf(
+  run: Run,
+  group: ContainerGroup,
+  host: string
+): Pick<Outputs['deploy'], 'endpoint' | 'tlsEndpoint'> {
+  const router = group.containers.find(({ name }) => name === 'router')
+  const tlsPort = group.ports.find((port) => String(port) === router?.environment[tlsPortVariable])
+  const plainPort = group.ports.find((port) => port !== tlsPort)
+  if (tlsPort === undefined) return { endpoint: `http://${host}:${plainPort ?? run.config.containerGroup.port}` }
+  const tlsEndpoint = `https://${host}:${tlsPort}`
+  return { endpoint: plainPort === undefined ? tlsEndpoint : `http://${host}:${plainPort}`, tlsEndpoint }
 }

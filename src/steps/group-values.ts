@@ -1,4 +1,6 @@
 import { canonicalJson } from '../base/json.js'
+import { routerEnvironment } from '../plan/router-environment.js'
+import { publicPorts, routerPorts } from '../plan/router-ports.js'
 import type { GroupValues } from '../plan/template.js'
 import type { Run } from './run.js'
 
@@ -19,9 +21,10 @@ export function groupValues(
     location,
     identityId: from.identityId,
     dnsLabel: containerGroup.dnsLabel,
+    publicPorts: publicPorts(run.config),
     router: {
       image: from.routerImage,
-      port: containerGroup.port,
+      ports: routerPorts(run.config),
       cpu: containerGroup.cpu,
       memoryGb: containerGroup.memoryGb,
       environment: {
@@ -37,11 +40,12 @@ export function groupValues(
         RATE_LIMIT_PER_MINUTE: String(access.rateLimitPerMinute ?? ''),
         ENCRYPTION: encryption,
         CONFROUTER_SIMULATED: String(run.simulated)
-      }
+      },
+      moreEnvironment: routerEnvironment(run.config)
     },
     sidecar: {
       image: from.sidecarImage,
-      port: sidecar.port,
+      ports: [sidecar.port],
       cpu: sidecar.cpu,
       memoryGb: sidecar.memoryGb,
       environment: { Port: String(sidecar.port) }

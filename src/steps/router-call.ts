@@ -1,13 +1,45 @@
+import type { Sha256Hex } from '../base/digest.js'
 import type { Run } from './run.js'
 
-/** Status and JSON body, or undefined while nothing answers. */
-export async function get(run: Run, url: string): Promise<{ status: number; body: unknown } | undefined> {
+/** How a router is reached. */
+export interface RouterAddress {
+  readonly url: string
+  /** For this router alone. */
+  readonly fetch: typeof fetch
+}
+
+/** The router behind a URL; one with TLS shows the key named, or any as long as nothing is known of it. */
+export function routerAt(run: Run, url: string, tlsKey: Sha256Hex | 'any'): RouterAddress {
+  return { url, fetch: url.startsWith('https:') ? run.routerFetch(tlsKey) : run.fetch }
+}
+
+/** The other end of a connection showed another TLS key than the one that was asked for; nothing was sent to it. */
+export class OtherTlsKey extends Error {
+  override readonly name = 'OtherTlsKey'
+
+  /** SHA-256 of the SubjectPublicKeyInfo that was shown; undefined if none was. */
+  constructor(readonly shown: Sha256Hex | undefined) {
+    super('another TLS key')
+  }
+}
+
+/** Status and JSON body. Rejects if nothing answers. */
+export function look(run: Run, router: RouterAddress, path: string): Promise<{ status: number; body: unknown }> {
+  return within(run, lookSeconds, async (signal) => {
+    const response = await router.fetch(router.url + path, { redirect: 'error', signal })
+    const text = await response.text()
+    return { status: response.status, body: text.length < 65536 ? parse(text) : undefined }
+  })
+}
+
+/** The same, or undefined while nothing answers. */
+export async function get(
+  run: Run,
+  router: RouterAddress,
+  path: string
+): Promise<{ status: number; body: unknown } | undefined> {
   try {
-    return await within(run, lookSeconds, async (signal) => {
-      const response = await run.fetch(url, { redirect: 'error', signal })
-      const text = await response.text()
-      return { status: response.status, body: text.length < 65536 ? parse(text) : undefined }
-    })
+    return await look(run, router, path)
   } catch (error) {
     if (run.signal.aborted) throw error
     return undefined

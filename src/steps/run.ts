@@ -27,6 +27,12 @@ export interface Run {
   /** Token that the smoke test shows when `access.mode` is `token`. */
   readonly accessToken: string | undefined
   readonly fetch: typeof fetch
+  /**
+   * `fetch` that takes any certificate from the routers that it calls if `key` is `any`, and only one with this key
+   * (SHA-256 of its SubjectPublicKeyInfo) otherwise: it then sends nothing to anybody else, and rejects with an
+   * `OtherTlsKey` in its causes. For https URLs of a router alone, whose certificate no authority signs.
+   */
+  readonly routerFetch: (key: Sha256Hex | 'any') => typeof fetch
   readonly now: () => Date
   readonly signal: AbortSignal
   /** Address that the router binds inside its container. */
@@ -83,11 +89,17 @@ export interface Outputs {
   readonly policy: PolicyOutput
   readonly key: VaultKey
   readonly deploy: {
+    /** The plain one, or the one with TLS if the group's address has no other. */
     readonly endpoint: string
+    readonly tlsEndpoint?: string
     /** SHA-256 of the policy that the group was deployed with, which may differ from the one computed in this run. */
     readonly hostData: string
   }
-  readonly smoke: { readonly checks: readonly SmokeCheck[] }
+  readonly smoke: {
+    readonly checks: readonly SmokeCheck[]
+    /** SHA-256 of the SubjectPublicKeyInfo of the router's TLS key, which the evidence binds; it lasts as long as the container. */
+    readonly tlsKey?: Sha256Hex
+  }
 }
 
 export interface PolicyOutput {

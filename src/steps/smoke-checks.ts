@@ -6,7 +6,7 @@ import { CallError, sealedCall, type VerifiedEvidence, verifyRouter } from '../c
 import { rsaThumbprint } from '../seal/rsa-key.js'
 import { startProblem } from './container-start.js'
 import { pinsOf } from './release-key.js'
-import { callSeconds, get, within } from './router-call.js'
+import { callSeconds, get, look, OtherTlsKey, routerAt, type RouterAddress, within } from './router-call.js'
 import type { Note, Results, Run } from './run.js'
 
 /** Thrown by a check: checked and wrong (`evidence`), or could not be checked (`cloud`). */
@@ -39,18 +39,19 @@ export function checkDeployedPolicy(results: Results): string {
   )
 }
 
-export async function checkHealth(run: Run, url: string): Promise<string> {
+export async function checkHealth(run: Run, router: RouterAddress): Promise<string> {
+  const where = `${router.url}/healthz`
   const deadline = run.now().getTime() + run.readySeconds * 1000
   const watch = containerWatch(run)
   for (;;) {
-    const answer = await get(run, `${url}/healthz`)
-    if (answer?.status === 200) return `${url}/healthz answers`
+    const answer = await get(run, router, '/healthz')
+    if (answer?.status === 200) return `${where} answers`
     await watch()
     if (run.now().getTime() > deadline) {
       throw new CheckFailure(
         'cloud',
         'smoke.unreachable',
-        `${url}/healthz ${answer === undefined ? 'does not answer' : `answers ${answer.status}`}`
+        `${where} ${answer === undefined ? 'does not answer' : `answers ${answer.status}`}`
       )
     }
     await sleep(pauseMs, undefined, { signal: run.signal })
@@ -84,11 +85,11 @@ function isReleasedTo(results: Results): boolean {
   return releasePolicy !== undefined && pinsOf(releasePolicy).includes(results.get('deploy').hostData)
 }
 
-export async function checkReady(run: Run, results: Results, url: string, note: Note): Promise<string> {
+export async function checkReady(run: Run, results: Results, router: RouterAddress, note: Note): Promise<string> {
   const deadline = run.now().getTime() + run.readySeconds * 1000
   const watch = containerWatch(run)
   for (;;) {
-    const answer = await get(run, `${url}/readyz`)
+    const answer = await get(run, router, '/readyz')
     if (answer?.status === 200) return 'the key is released and the secrets are open'
     const code = textOf(answer?.body, 'code')
     const isLate = run.now().getTime() > deadline
@@ -97,7 +98,7 @@ export async function checkReady(run: Run, results: Results, url: string, note: 
       throw new CheckFailure(
         'cloud',
         'smoke.not-ready',
-        `${url}/readyz says ${code ?? (answer === undefined ? 'nothing' : 'not ready')}`,
+        `${router.url}/readyz says ${code ?? (answer === undefined ? 'nothing' : 'not ready')}`,
         { why: textOf(answer?.body, 'cause') }
       )
     }
@@ -128,11 +129,11 @@ function policyNotMet(results: Results): CheckFailure {
 export async function checkEvidence(
   run: Run,
   results: Results,
-  url: string
+  router: RouterAddress
 ): Promise<{ accepted: VerifiedEvidence; detail: string }> {
   const { trust } = results.get('policy')
   const verdict = await within(run, callSeconds, (signal) =>
-    verifyRouter({ url, trust, fetch: run.fetch, now: run.now, signal })
+    verifyRouter({ url: router.url, trust, fetch: fetchFor(run, router), now: run.now, signal })
   )
   if (verdict.verdict === 'trusted') {
     const matched = verdict.checks.filter(({ outcome }) => outcome === 'match').length
@@ -153,6 +154,50 @@ export async function checkEvidence(
   )
 }
 
+/** What is asked of others, the signing keys of the attestation provider above all, needs a certificate that an authority vouches for. */
+function fetchFor(run: Run, router: RouterAddress): typeof fetch {
+  const { origin } = new URL(router.url)
+  return (input, init) => {
+    const url = new URL(input instanceof Request ? input.url : input)
+    return (url.origin === origin ? router.fetch : run.fetch)(input, init)
+  }
+}
+
+/**
+ * Connects to the TLS port and takes nothing but the key that the verified evidence binds: who holds
+ * it is the router, and nobody stands in between. What follows goes over it.
+ */
+export async function checkTls(
+  run: Run,
+  url: string,
+  evidence: VerifiedEvidence
+): Promise<{ router: RouterAddress; detail: string }> {
+  const { tls } = evidence
+  if (tls === undefined) throw notThisTlsKey(url, 'the evidence binds no TLS key')
+  const router = routerAt(run, url, tls)
+  try {
+    const { status } = await look(run, router, '/healthz')
+    if (status === 200) return { router, detail: `${url} has the TLS key ${tls} that the evidence binds` }
+    throw new CheckFailure('cloud', 'smoke.unreachable', `${url}/healthz answers ${status}`)
+  } catch (error) {
+    const other = causesOf(error).find((cause) => cause instanceof OtherTlsKey)
+    if (other !== undefined) throw notThisTlsKey(url, `evidence: ${tls}, shown: ${other.shown ?? 'none'}`)
+    if (error instanceof CheckFailure || run.signal.aborted) throw error
+    throw new CheckFailure('cloud', 'smoke.unreachable', `${url}/healthz does not answer`)
+  }
+}
+
+function causesOf(error: unknown): readonly unknown[] {
+  return error instanceof Error ? [error, ...causesOf(error.cause)] : []
+}
+
+function notThisTlsKey(url: string, why: string): CheckFailure {
+  return new CheckFailure('evidence', 'smoke.tls', `whoever answers on ${url} does not show the router’s TLS key`, {
+    why,
+    next: ['do not send data to it', 'confrouter smoke']
+  })
+}
+
 export async function checkVaultKey(results: Results, evidence: VerifiedEvidence): Promise<string> {
   const inVault = await rsaThumbprint(results.get('key').publicKey)
   if (evidence.rsaThumbprint === inVault) return `the evidence binds the vault's key ${inVault}`
@@ -169,20 +214,25 @@ export async function checkVaultKey(results: Results, evidence: VerifiedEvidence
 export async function checkPossession(
   run: Run,
   results: Results,
-  url: string,
+  router: RouterAddress,
   responseKey: CryptoKeyPair
 ): Promise<string> {
   const marker = `no-such-provider-${randomBytes(12).toString('hex')}`
-  const answer = await sealedToVaultKey(run, results, url, responseKey, { model: `${marker}:none`, messages: [] })
+  const answer = await sealedToVaultKey(run, results, router, responseKey, { model: `${marker}:none`, messages: [] })
   if (JSON.stringify(answer).includes(marker)) return 'the router opened what was sealed to the vault’s public key'
   throw notThisKey()
 }
 
-export async function checkChat(run: Run, results: Results, url: string, responseKey: CryptoKeyPair): Promise<string> {
+export async function checkChat(
+  run: Run,
+  results: Results,
+  router: RouterAddress,
+  responseKey: CryptoKeyPair
+): Promise<string> {
   const { model } = run.config.smoke
   if (model === undefined) throw new CheckSkipped('no model is configured (smoke.model), so no provider was called')
   const marker = randomBytes(6).toString('hex')
-  const answer = await sealedToVaultKey(run, results, url, responseKey, {
+  const answer = await sealedToVaultKey(run, results, router, responseKey, {
     model,
     messages: [{ role: 'user', content: `Say ${marker}` }]
   })
@@ -198,7 +248,7 @@ export async function checkChat(run: Run, results: Results, url: string, respons
 async function sealedToVaultKey(
   run: Run,
   results: Results,
-  url: string,
+  router: RouterAddress,
   responseKey: CryptoKeyPair,
   request: { model: string; messages: { role: string; content: string }[] }
 ): Promise<unknown> {
@@ -207,7 +257,7 @@ async function sealedToVaultKey(
   const headers = run.accessToken === undefined ? {} : { authorization: `Bearer ${run.accessToken}` }
   try {
     return await within(run, callSeconds, (signal) =>
-      sealedCall({ url, path: '/v1/chat/completions', request, key, responseKey, fetch: run.fetch, signal, headers })
+      sealedCall({ ...router, path: '/v1/chat/completions', request, key, responseKey, signal, headers })
     )
   } catch (error) {
     if (error instanceof CallError && error.code === 'call.refused' && error.answer !== undefined) return error.answer

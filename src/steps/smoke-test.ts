@@ -1,5 +1,6 @@
 import { type Fault, UserError } from '../base/user-error.js'
 import { CallError, CheckError, type VerifiedEvidence } from '../client/index.js'
+import { routerAt } from './router-call.js'
 import type { Note, Results, Run, SmokeCheck, Step } from './run.js'
 import {
   checkChat,
@@ -10,6 +11,7 @@ import {
   checkPossession,
   checkReady,
   CheckSkipped,
+  checkTls,
   checkVaultKey,
   makeResponseKey
 } from './smoke-checks.js'
@@ -23,14 +25,14 @@ export const smokeStep: Step<'smoke'> = {
   title: 'smoke test',
   needs: ['deploy', 'key', 'policy'],
   async observe(run, results, note) {
-    const checks = await smokeChecks(run, results, note)
+    const { checks, evidence } = await smokeChecks(run, results, note)
     const failed = checks.find(({ outcome }) => outcome === 'fail')
     if (failed !== undefined) throw new SmokeError(failed, checks)
     const passed = checks.filter(({ outcome }) => outcome === 'pass').length
     const skipped = checks.length - passed
     return {
       action: 'none',
-      output: { checks },
+      output: { checks, ...(evidence?.tls === undefined ? {} : { tlsKey: evidence.tls }) },
       did: `${passed} checks passed${skipped === 0 ? '' : `, ${skipped} skipped`}`
     }
   }
@@ -65,8 +67,14 @@ type Failure = SmokeCheck & {
 }
 
 /** Runs the checks in order and stops at the first that fails; what follows would prove nothing. */
-async function smokeChecks(run: Run, results: Results, note: Note): Promise<readonly (SmokeCheck | Failure)[]> {
-  const url = results.get('deploy').endpoint
+async function smokeChecks(
+  run: Run,
+  results: Results,
+  note: Note
+): Promise<{ readonly checks: readonly (SmokeCheck | Failure)[]; readonly evidence: VerifiedEvidence | undefined }> {
+  const { endpoint, tlsEndpoint } = results.get('deploy')
+  // Over TLS too nobody is trusted before the evidence, and nothing is sent that is not for everybody.
+  let router = routerAt(run, endpoint, 'any')
   // Making an RSA key takes longer than all the checks before it is needed, so it starts now.
   const responseKey = makeResponseKey()
   responseKey.catch(() => undefined)
@@ -75,21 +83,27 @@ async function smokeChecks(run: Run, results: Results, note: Note): Promise<read
     if (evidence === undefined) throw new Error('the evidence is checked first')
     return evidence
   }
+  const overTls = async (url: string) => {
+    const checked = await checkTls(run, url, verified())
+    router = checked.router
+    return checked.detail
+  }
   const checks: readonly (readonly [string, () => Promise<string>])[] = [
     ['hostData', async () => checkDeployedPolicy(results)],
-    ['health', () => checkHealth(run, url)],
-    ['ready', () => checkReady(run, results, url, note)],
+    ['health', () => checkHealth(run, router)],
+    ['ready', () => checkReady(run, results, router, note)],
     [
       'evidence',
       async () => {
-        const { accepted, detail } = await checkEvidence(run, results, url)
+        const { accepted, detail } = await checkEvidence(run, results, router)
         evidence = accepted
         return detail
       }
     ],
     ['key', () => checkVaultKey(results, verified())],
-    ['possession', async () => checkPossession(run, results, url, await responseKey)],
-    ['chat', async () => checkChat(run, results, url, await responseKey)]
+    ...(tlsEndpoint === undefined ? [] : [['tls', () => overTls(tlsEndpoint)] as const]),
+    ['possession', async () => checkPossession(run, results, router, await responseKey)],
+    ['chat', async () => checkChat(run, results, router, await responseKey)]
   ]
   const outcomes: (SmokeCheck | Failure)[] = []
   for (const [id, check] of checks) {
@@ -107,7 +121,7 @@ async function smokeChecks(run: Run, results: Results, note: Note): Promise<read
       break
     }
   }
-  return outcomes
+  return { checks: outcomes, evidence }
 }
 
 function failureOf(error: unknown) {

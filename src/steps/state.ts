@@ -20,6 +20,7 @@ export interface State {
   /** What the last deployment was made with; the secrets are sealed to the released key. */
   readonly deployed?: { readonly hostData: string; readonly sealedSecrets: string; readonly secretsMark: string }
   readonly endpoint?: string
+  readonly tlsEndpoint?: string
   readonly keyId?: string
   /** The SDK's poller token of a deployment that was running when the last run ended. */
   readonly deployment?: {

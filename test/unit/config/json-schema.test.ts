@@ -41,7 +41,11 @@ describe('the JSON Schema', () => {
       'providers: { Open_AI: {} }',
       'attestation: {}',
       'key: { size: 1024 }',
-      'image: { repository: ghcr.io/UPPER/x }'
+      'image: { repository: ghcr.io/UPPER/x }',
+      'router: { workers: 0 }',
+      'router: { tls: { only: true } }',
+      'router: { fallbacks: { "openai:a": [] } }',
+      'router: { limits: { shutdownSeconds: -1 } }'
     ]) {
       expect([wrong, validate(parse(wrong))]).toEqual([wrong, false])
     }
@@ -56,6 +60,23 @@ describe('the starter configuration', () => {
   it('is a right configuration', () => {
     const { config } = parseConfig({ text: starter, fileName: 'c.yaml', flags: {}, environment: {}, defaults: {} })
     expect(config).toMatchObject({ cloud: 'azure', providers: { openai: { default: true } } })
+  })
+
+  it('shows a whole section of the router, with its defaults', () => {
+    const section = starter.slice(starter.indexOf('# router:')).split('\n\n')[0] ?? ''
+    const shown = section.replaceAll(/^# /gm, '')
+    const parsed = (text: string) =>
+      parseConfig({
+        text: starter.replace(section, text).replace('# openrouter', 'openrouter'),
+        fileName: 'c.yaml',
+        flags: {},
+        environment: {},
+        defaults: {}
+      }).config.router
+    const { tls, fallbacks, ...others } = parsed(shown)
+    expect(tls).toEqual({ port: 8443, only: false })
+    expect(Object.keys(fallbacks)).toEqual(['openai:gpt-4o'])
+    expect({ ...others, fallbacks: {} }).toEqual(parsed(''))
   })
 
   it('shows lines that are right once they are no comments', () => {

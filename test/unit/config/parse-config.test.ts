@@ -24,6 +24,30 @@ function messagesOf(text: string | undefined, sources: Partial<ConfigSources> = 
   return problemsOf(text, sources).map(({ place, message }) => `${place}: ${message}`)
 }
 
+/** A router of which nothing is configured. */
+const usualRouter = {
+  workers: 1,
+  retries: 1,
+  retrySeconds: 2,
+  replaySeconds: 60,
+  keyRefreshSeconds: 600,
+  fallbacks: {},
+  metrics: 'open',
+  limits: {
+    bodyBytes: 20_971_520,
+    uploadBytes: 536_870_912,
+    bufferedBytes: 536_870_912,
+    concurrentCalls: 2000,
+    callsPerCaller: 200,
+    callsPerMinute: 600,
+    evidencePerMinute: 60,
+    firstByteSeconds: 300,
+    idleSeconds: 120,
+    requestIdleSeconds: 30,
+    shutdownSeconds: 30
+  }
+}
+
 describe('a resolved configuration', () => {
   it('fills in every name and every default', () => {
     const { config } = parse(minimal)
@@ -47,6 +71,7 @@ describe('a resolved configuration', () => {
       policy: { engine: 'auto' },
       access: { mode: 'open', tokensSha256: [] },
       providers: {},
+      router: usualRouter,
       smoke: {},
       encryption: 'optional',
       operator: { role: 'administrator' },
@@ -76,7 +101,14 @@ access: { mode: token, tokensSha256: [${token}], rateLimitPerMinute: 5 }
 providers:
   openai: { apiKey: { env: OPENAI_API_KEY }, default: true }
   fal: { apiKey: { file: keys/fal } }
-  own: { baseUrl: "http://10.0.0.4/v1/", auth: none, allowPrivate: true }
+  own: { baseUrl: "http://10.0.0.4/v1/", syncUrl: "http://10.0.0.5/", auth: none, allowPrivate: true, accountAccess: true }
+router:
+  workers: 4
+  tls: { port: 8443, only: true }
+  fallbacks: { "openai:gpt-4.1": ["own:a/b:c", "fal:d"], "own:x": ["openai:y"] }
+  retries: 0
+  metrics: off
+  limits: { bodyBytes: 1024, concurrentCalls: 31 }
 smoke: { model: "openai:gpt-4o-mini" }
 encryption: required
 operator: { role: crypto-officer }
@@ -101,7 +133,22 @@ emulator: { port: 8443 }
       providers: {
         openai: { apiKey: { env: 'OPENAI_API_KEY' }, default: true },
         fal: { apiKey: { file: 'keys/fal' } },
-        own: { baseUrl: 'http://10.0.0.4/v1', auth: 'none', allowPrivate: true }
+        own: {
+          baseUrl: 'http://10.0.0.4/v1',
+          syncUrl: 'http://10.0.0.5',
+          auth: 'none',
+          allowPrivate: true,
+          accountAccess: true
+        }
+      },
+      router: {
+        ...usualRouter,
+        workers: 4,
+        tls: { port: 8443, only: true },
+        fallbacks: { 'openai:gpt-4.1': ['own:a/b:c', 'fal:d'], 'own:x': ['openai:y'] },
+        retries: 0,
+        metrics: 'off',
+        limits: { ...usualRouter.limits, bodyBytes: 1024, concurrentCalls: 31, callsPerCaller: 4 }
       },
       smoke: { model: 'openai:gpt-4o-mini' },
       encryption: 'required',
@@ -115,6 +162,19 @@ emulator: { port: 8443 }
     expect(parse(withKey).config.access.rateLimitPerMinute).toBe(60)
     expect(parse(`${withKey}access: { rateLimitPerMinute: 5 }\n`).config.access.rateLimitPerMinute).toBe(5)
     expect(parse(`${minimal}providers: { openai: {} }\n`).config.access.rateLimitPerMinute).toBeUndefined()
+  })
+
+  it('lets those read /metrics who may use the router, unless it says who', () => {
+    const token = `${minimal}access: { mode: token, tokensSha256: [${'ab'.repeat(32)}] }\n`
+    expect(parse(token).config.router.metrics).toBe('token')
+    expect(parse(`${token}router: { metrics: open }\n`).config.router.metrics).toBe('open')
+  })
+
+  it('has TLS where a port for it is given, beside the plain port unless it says otherwise', () => {
+    expect(parse(`${minimal}router: { tls: { port: 8443 } }\n`).config.router.tls).toEqual({ port: 8443, only: false })
+    expect(parse(`${minimal}router: { tls: }\n`).config.router.tls).toBeUndefined()
+    const environment = { CONFROUTER_ROUTER_TLS_PORT: '9443', CONFROUTER_ROUTER_TLS_ONLY: 'true' }
+    expect(parse(minimal, { environment }).config.router.tls).toEqual({ port: 9443, only: true })
   })
 
   it('keeps a provider that says nothing but its name', () => {
@@ -269,6 +329,18 @@ describe('variables', () => {
     ])
   })
 
+  it.each([
+    ['CONFROUTER_WORKERS', 'CONFROUTER_ROUTER_WORKERS'],
+    ['CONFROUTER_TLS_PORT', 'CONFROUTER_ROUTER_TLS_PORT'],
+    ['CONFROUTER_METRICS', 'CONFROUTER_ROUTER_METRICS'],
+    ['CONFROUTER_MAX_BODY_BYTES', 'CONFROUTER_ROUTER_LIMITS_BODY_BYTES'],
+    ['CONFROUTER_CALLS_PER_MINUTE', 'CONFROUTER_ROUTER_LIMITS_CALLS_PER_MINUTE']
+  ])('of the router itself, such as %s, have another name here', (name, meant) => {
+    expect(messagesOf(minimal, { environment: { [name]: '1' } })).toEqual([
+      `${name}: unknown variable ${name}, did you mean ${meant}?`
+    ])
+  })
+
   it('that other parts of the program read are left alone', () => {
     const environment = { CONFROUTER_STATE_DIR: '/var/lib/confrouter' }
     expect(() => parse(minimal, { environment, otherVariables: ['CONFROUTER_STATE_DIR'] })).not.toThrow()
@@ -415,6 +487,95 @@ keyVault: { retentionDays: 3 }
     ['too much memory together', 'containerGroup: { memoryGb: 180 }', 'sidecar.memoryGb are 181 together'],
     ['tokens without effect', `access: { tokensSha256: [${'ab'.repeat(32)}] }`, 'no effect while access.mode is open'],
     [
+      'a TLS port that is the plain one',
+      'router: { tls: { port: 8080 } }',
+      '3:24: router.tls.port and containerGroup.port'
+    ],
+    [
+      'a TLS port that is the sidecar’s',
+      'router: { tls: { port: 8081 } }',
+      'router.tls.port and sidecar.port are both 8081'
+    ],
+    [
+      'TLS alone without a port',
+      'router: { tls: { only: true } }',
+      'router.tls.port is missing, which router.tls.only needs'
+    ],
+    [
+      'too many processes',
+      'router: { workers: 65 }',
+      '3:20: router.workers is 65, expected a whole number of processes from 1 to 64'
+    ],
+    ['half a try', 'router: { retries: 0.5 }', 'router.retries is 0.5, expected a whole number of tries from 0 to 5'],
+    [
+      'a limit',
+      'router: { limits: { bodyBytes: 1 } }',
+      '3:32: router.limits.bodyBytes is 1, expected a whole number of bytes'
+    ],
+    [
+      'an unknown limit',
+      'router: { limits: { bodyByte: 1 } }',
+      'unknown key "bodyByte" in router.limits, did you mean bodyBytes?'
+    ],
+    ['metrics for nobody', 'router: { metrics: token }', '3:20: router.metrics is "token" while access.mode is open'],
+    ['metrics for somebody else', 'router: { metrics: opn }', 'expected one of open, token, off, did you mean open?'],
+    [
+      'no room for a body',
+      'router: { limits: { bufferedBytes: 1024 } }',
+      '3:36: router.limits.bufferedBytes is 1024, and router.limits.bodyBytes is 20971520'
+    ],
+    [
+      'a fallback to nobody',
+      'router: { fallbacks: { "openai:a": ["openai:b", "groq:c"] } }',
+      '3:36: router.fallbacks.openai:a has "groq:c", expected models of the providers here, as openai:…, openrouter:…, fal:…'
+    ],
+    [
+      'a fallback for nobody',
+      'router: { fallbacks: { "a.b": ["openai:b"] } }',
+      '3:31: router.fallbacks.a.b has "a.b", expected'
+    ],
+    [
+      'a fallback without a model',
+      'router: { fallbacks: { "openai:a": ["openai:"] } }',
+      'has "openai:", expected models'
+    ],
+    ['a fallback to itself', 'router: { fallbacks: { "openai:a": ["openai:a"] } }', 'names a model twice'],
+    [
+      'a fallback that is no list',
+      'router: { fallbacks: { "openai:a": "openai:b" } }',
+      'expected a list of 1 to 8 models'
+    ],
+    [
+      'an empty list',
+      'router: { fallbacks: { "openai:a": [] } }',
+      'router.fallbacks.openai:a is a list, expected a list of 1 to 8'
+    ],
+    [
+      'a fallback that is no text',
+      'router: { fallbacks: { "openai:a": ["openai:b", 7] } }',
+      '3:49: router.fallbacks.openai:a[1] is 7, expected a model name'
+    ],
+    [
+      'a model with a space',
+      'router: { fallbacks: { "a b": ["openai:b"] } }',
+      'the name "a b" in router.fallbacks is not allowed'
+    ],
+    [
+      'a fallback to a queue',
+      'providers: { openai: {}, fal: { baseUrl: "https://fal.example" } }\nrouter: { fallbacks: { "openai:a": ["fal:b"] } }',
+      '4:36: router.fallbacks.openai:a has "fal:b", expected models of the providers here, as openai:…'
+    ],
+    [
+      'an address that is not public',
+      'providers: { mine: { baseUrl: "https://10.0.0.4/v1" } }',
+      'expected a public address, or allowPrivate: true'
+    ],
+    [
+      'plain http for synchronous calls',
+      'providers: { fal: { syncUrl: "http://fal.example" } }',
+      'providers.fal.syncUrl is "http://fal.example", expected https, or allowPrivate: true'
+    ],
+    [
       'a mode without tokens',
       'access: { mode: token }',
       'access.tokensSha256 is missing, which access.mode token needs'
@@ -423,6 +584,13 @@ keyVault: { retentionDays: 3 }
     const messages = messagesOf(`${minimal}${line}\n`)
     expect(messages).toHaveLength(1)
     expect(messages[0]).toContain(expected)
+  })
+
+  it('do not blame a value for another one that is wrong', () => {
+    const access = 'access: { mode: tokn, tokensSha256: [] }\nrouter: { metrics: token }\n'
+    expect(messagesOf(minimal + access)).toEqual([expect.stringContaining('access.mode is "tokn"')])
+    const providers = 'providers: { Mine: {} }\nrouter: { fallbacks: { "mine:a": ["mine:b"] } }\n'
+    expect(messagesOf(minimal + providers)).toEqual([expect.stringContaining('the name "Mine" in providers')])
   })
 
   it('refuse an image without a base on Azure, unless it exists already', () => {

@@ -24,7 +24,10 @@ const group = {
   containers: [container('router', [{ name: 'CONFROUTER_SECRETS', value: 'sealed' }]), container('skr')]
 }
 
-async function observe(view: object, changed: { state?: Partial<State>; keys?: Record<string, string> } = {}) {
+async function observe(
+  view: object,
+  changed: { state?: Partial<State>; keys?: Record<string, string>; router?: object } = {}
+) {
   const outputs = {
     policy: { hostData: sha256Hex(rego), template: {} },
     key: { id: 'https://v/keys/k/1' },
@@ -37,7 +40,8 @@ async function observe(view: object, changed: { state?: Partial<State>; keys?: R
       config: {
         resourceGroup: 'r',
         containerGroup: { name: 'g', cpu: 1, memoryGb: 1, port: 8080 },
-        sidecar: { cpu: 1, memoryGb: 1 }
+        sidecar: { cpu: 1, memoryGb: 1 },
+        router: changed.router ?? {}
       },
       azure: { signal, containers: async () => ({ containerGroups: { get: async () => view } }) },
       state: { get: () => state },
@@ -96,5 +100,47 @@ describe('deployStep.observe', () => {
     })
     const labelled = { ...group, ipAddress: { ...group.ipAddress, dnsNameLabel: 'x' } }
     expect(await observe(labelled)).toMatchObject({ action: 'update', reason: 'its DNS label differs' })
+  })
+
+  describe('of a group with TLS', () => {
+    const secret = { name: 'CONFROUTER_SECRETS', value: 'sealed' }
+    const withTls = (...ports: number[]) => ({
+      ...group,
+      ipAddress: { ip: '192.0.2.1', ports: ports.map((port) => ({ port })) },
+      containers: [container('router', [secret, { name: 'CONFROUTER_TLS_PORT', value: '8443' }]), container('skr')]
+    })
+    const tls = { port: 8443, only: false }
+
+    it('knows both endpoints, in whatever order Azure lists the ports', async () => {
+      const wanted = { endpoint: 'http://192.0.2.1:8080', tlsEndpoint: 'https://192.0.2.1:8443' }
+      for (const view of [withTls(8080, 8443), withTls(8443, 8080)]) {
+        expect(await observe(view, { router: { tls } })).toMatchObject({ action: 'none', output: wanted })
+      }
+    })
+
+    it('has one endpoint where the plain port is not published', async () => {
+      const finding = await observe(withTls(8443), { router: { tls: { ...tls, only: true } } })
+      const endpoint = 'https://192.0.2.1:8443'
+      expect(finding).toMatchObject({ action: 'none', output: { endpoint, tlsEndpoint: endpoint } })
+    })
+
+    it.each([
+      ['no TLS yet', group, { tls }],
+      ['TLS that is no longer wanted', withTls(8080, 8443), {}],
+      ['a plain port that is no longer to be published', withTls(8080, 8443), { tls: { ...tls, only: true } }],
+      ['a plain port that is to be published', withTls(8443), { tls }]
+    ])('replaces one with %s', async (_name, view, router) => {
+      expect(await observe(view, { router })).toMatchObject({
+        action: 'replace',
+        reason: expect.stringContaining('its port differs')
+      })
+    })
+
+    it('tells of what exists by what it is, not by what is wanted', async () => {
+      expect(await observe(withTls(8080, 8443))).toMatchObject({ existing: { tlsEndpoint: 'https://192.0.2.1:8443' } })
+      const finding = await observe(group, { router: { tls } })
+      expect(finding).toMatchObject({ existing: { endpoint: 'http://192.0.2.1:8080' } })
+      expect(finding).not.toHaveProperty('existing.tlsEndpoint')
+    })
   })
 })
