@@ -18,6 +18,9 @@ import { sidecarReference, storeSidecarImage } from './sidecar-image.js'
 import { openStore } from './store.js'
 import { openTlsIdentity } from './tls.js'
 
+/** Of the loopback provider: the files of examples, held in memory. */
+const largestUpload = 64 * 1024 ** 2
+
 export interface EmulatorOptions {
   /** Where all state lies; created if absent. */
   readonly directory: string
@@ -85,7 +88,10 @@ async function start(options: EmulatorOptions, lock: DirectoryLock): Promise<Run
       preferred: preferredPort,
       required: options.port
     })
-    const plain = await listeners.openOn('instance endpoints', inside.handle, { plain: true })
+    const plain = await listeners.openOn('instance endpoints', inside.handle, {
+      plain: true,
+      bodyLimit: largestUpload
+    })
     const issuer = `${arm.origin}/${identity.tenantId}/v2.0`
     // Keys take most of a first start: they are made at the same time.
     const [hardware, tokens, releaseRoot] = await Promise.all([

@@ -29,6 +29,8 @@ interface PortChoice {
   /** Insisted on, whatever the name had before; 0 only says that there is no first choice. */
   readonly required?: number | undefined
   readonly plain?: boolean
+  /** Largest request body in bytes, where it is not ARM's. */
+  readonly bodyLimit?: number
 }
 
 interface Entry {
@@ -95,6 +97,7 @@ export function createListeners({ directory, ports, tls, log }: ListenersOptions
           handler: (request) => entry.handler(request),
           port,
           tls: choice.plain ? undefined : tls,
+          ...(choice.bodyLimit === undefined ? {} : { bodyLimit: choice.bodyLimit }),
           log
         })
       } catch (error) {

@@ -92,8 +92,14 @@ describe('the loopback provider', () => {
     expect(Object.keys(answer.body.error)).toEqual(['message', 'type', 'param', 'code'])
   })
 
-  it('knows no other path', async () => {
-    const { status, body } = await call(handler, '/v1/embeddings', { body: {} })
+  it.each([
+    ['POST', '/v1/fine_tuning/jobs'],
+    ['GET', '/v1/chat/completions'],
+    ['PUT', '/v1/files'],
+    ['POST', '/v1/files/file-1/content'],
+    ['GET', '/v1/files/file-1/content/more']
+  ])('knows no %s %s', async (method, path) => {
+    const { status, body } = await call(handler, path, { method, body: {} })
     expect([status, body.error.code]).toEqual([404, 'unknown_url'])
   })
 })
