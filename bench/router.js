@@ -5,7 +5,7 @@
 // what one core can do. Throughput is measured and printed too.
 //
 // Usage: node bench/router.js [--only=calls,streams,latency,memory]
-//   [--instances=3] [--rounds=2] [--seconds=1.2]  processes of each kind, rounds with each, and their length
+//   [--instances=3] [--rounds=2] [--seconds=1]  processes of each kind, rounds with each, and their length
 //   [--router=FILE] measures another build than dist/router/router.cjs
 //   [--profile=FOLDER] writes a CPU profile of the router there
 // Prints a table and writes bench/results/router.json (only of a full run).
@@ -121,7 +121,7 @@ function readOptions() {
       only: { type: 'string', default: scenarios.join() },
       instances: { type: 'string', default: '3' },
       rounds: { type: 'string', default: '2' },
-      seconds: { type: 'string', default: '1.2' },
+      seconds: { type: 'string', default: '1' },
       router: { type: 'string' },
       profile: { type: 'string' }
     }

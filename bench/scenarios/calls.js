@@ -25,8 +25,7 @@ export async function measureShortCalls(world, { rounds, seconds }) {
   return inTurns(lanes, rounds, {
     warmUp: async (lane) => {
       let calls = 0
-      for (let second = 0; second < 10 && calls < lane.warmUpCalls; second++)
-        calls += (await measure(lane, 1)).perSecond
+      for (let second = 0; second < 6 && calls < lane.warmUpCalls; second++) calls += (await measure(lane, 1)).perSecond
       // nginx and Portkey serve for all instances of the others.
       lane.program.warmUpCalls = 1
     },

@@ -59,7 +59,7 @@ async function idleStreams(world, program, sealedForm) {
 /** It takes some seconds until what was collected has gone back to the system. */
 async function collected(pid) {
   let least = Number.POSITIVE_INFINITY
-  for (let i = 0; i < 10; i++) {
+  for (let i = 0; i < 8; i++) {
     process.kill(pid, 'SIGUSR2')
     await sleep(1000)
     least = Math.min(least, residentBytes(pid))
