@@ -5,7 +5,8 @@
 // what one core can do. Throughput is measured and printed too.
 //
 // Usage: node bench/router.js [--only=calls,streams,latency,memory]
-//   [--instances=3] [--rounds=2] [--seconds=1]  processes of each kind, rounds with each, and their length
+//   [--instances=3] [--rounds=4] [--seconds=0.5]  processes of each kind, rounds with each, and their length
+//   [--lane=router]... only this row of the tables, for instance to profile the router at it
 //   [--router=FILE] measures another build than dist/router/router.cjs
 //   [--profile=FOLDER] writes a CPU profile of the router there
 // Prints a table and writes bench/results/router.json (only of a full run).
@@ -41,7 +42,7 @@ const others = []
 
 try {
   await startIfThere('nginx', startNginx)
-  if (options.only.includes('calls')) await startIfThere('Portkey', startPortkey)
+  if (options.only.includes('calls') && isWanted('Portkey')) await startIfThere('Portkey', startPortkey)
 
   const measured = {}
   let sealedForms = []
@@ -51,9 +52,14 @@ try {
     const router = await startRouter({ ...routerOptions, profile: options.profile })
     const bare = await startBare({ upstreamPort })
     try {
-      const world = { upstream, programs: [router, bare, ...others], router, sender: await senderTo(router.port) }
+      const world = {
+        upstream,
+        programs: [router, bare, ...others].filter(({ name }) => isWanted(name)),
+        router,
+        sender: await senderTo(router.port)
+      }
       const { forms, refused } = await supportedForms(world)
-      sealedForms = forms
+      sealedForms = forms.filter(({ name }) => isWanted(name))
       Object.assign(skipped, refused)
       await measureRates({ ...world, sealedForms }, measured)
       if (options.only.includes('latency') && instance === 0) {
@@ -70,7 +76,7 @@ try {
 
   const report = reportOf(measured, { skipped, versions: versions() })
   printReport(report)
-  if (options.only.length === scenarios.length && options.router === undefined) {
+  if (options.only.length === scenarios.length && options.lane === undefined && options.router === undefined) {
     mkdirSync(join(import.meta.dirname, 'results'), { recursive: true })
     writeFileSync(join(import.meta.dirname, 'results', 'router.json'), `${JSON.stringify(report, null, 2)}\n`)
   }
@@ -115,13 +121,18 @@ function versions() {
   }
 }
 
+function isWanted(lane) {
+  return options.lane === undefined || options.lane.includes(lane)
+}
+
 function readOptions() {
   const { values } = parseArgs({
     options: {
       only: { type: 'string', default: scenarios.join() },
       instances: { type: 'string', default: '3' },
-      rounds: { type: 'string', default: '2' },
-      seconds: { type: 'string', default: '1' },
+      rounds: { type: 'string', default: '4' },
+      seconds: { type: 'string', default: '0.5' },
+      lane: { type: 'string', multiple: true },
       router: { type: 'string' },
       profile: { type: 'string' }
     }

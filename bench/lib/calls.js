@@ -48,7 +48,7 @@ export async function callOnce(port, request) {
  * the length that every answer must have. Throws at the first answer that is not 200 and complete:
  * errors are cheap, and would count as speed.
  */
-export async function measureCalls({ program, next, bodyBytes, seconds, connections = 32, warmUpSeconds = 0.3 }) {
+export async function measureCalls({ program, next, bodyBytes, seconds, connections = 32, warmUpSeconds = 0.2 }) {
   let calls = 0
   let failure
   let running = true

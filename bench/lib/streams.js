@@ -58,7 +58,7 @@ async function openStream({ port, upstream, request, framed }) {
 }
 
 /** Writes each stream's next event when the last one has come through: no two of them in one read. */
-export async function measureEvents({ program, streams, seconds, warmUpSeconds = 0.3 }) {
+export async function measureEvents({ program, streams, seconds, warmUpSeconds = 0.2 }) {
   let events = 0
   let running = true
   for (const stream of streams) {
@@ -78,20 +78,26 @@ export async function measureEvents({ program, streams, seconds, warmUpSeconds =
   return perUnit(start, end)
 }
 
-/** Milliseconds from the write of an event to its receipt, for events at a steady, low rate. */
-export async function measureDelays({ streams, perSecond, seconds }) {
-  const delays = []
-  for (let i = 0; i < perSecond * seconds; i++) {
-    const stream = streams[i % streams.length]
-    await sleep(1000 / perSecond)
-    const writtenAt = performance.now()
-    const came = new Promise((resolve) => {
-      stream.onEvent = () => resolve(performance.now() - writtenAt)
-    })
-    stream.writeEvent()
-    delays.push((await inTime(came)) ?? Number.POSITIVE_INFINITY)
+/**
+ * Milliseconds from the write of an event to its receipt, one event at a time and each lane in its turn,
+ * so that whatever holds this machine up for some milliseconds does it to all of them. Gives lane name
+ * to `count` delays.
+ */
+export async function measureDelays(lanes, count) {
+  const delays = Object.fromEntries(lanes.map(({ name }) => [name, []]))
+  for (let i = 0; i < count; i++) {
+    for (const { name, streams } of lanes) {
+      const stream = streams[i % streams.length]
+      await sleep(1)
+      const writtenAt = performance.now()
+      const came = new Promise((resolve) => {
+        stream.onEvent = () => resolve(performance.now() - writtenAt)
+      })
+      stream.writeEvent()
+      delays[name].push((await inTime(came)) ?? Number.POSITIVE_INFINITY)
+    }
   }
-  requireWhole(streams)
+  for (const { streams } of lanes) requireWhole(streams)
   return delays
 }
 

@@ -61,7 +61,7 @@ async function sealedLane({ router, sender }, { name, form, replayable }) {
   lane.prepare = async (seconds) => {
     if (replayable && lane.requests.length > 0) return
     // One that is taken once only is sealed for each call, and shortly before it.
-    const count = replayable ? 400 : Math.ceil(lane.perSecond * (seconds + 0.5) * 1.2) + 100
+    const count = replayable ? 400 : Math.ceil(lane.perSecond * (seconds + 0.3) * 1.2) + 100
     lane.requests = []
     lane.at = 0
     while (lane.requests.length < count) lane.requests.push((await sender[form](question)).bytes)

@@ -15,12 +15,10 @@ export const utf8 = {
   decode: (bytes: Uint8Array): string => new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
 }
 
-/** Lower-case hex. */
-export function encodeHex(bytes: Uint8Array): string {
-  let text = ''
-  for (const byte of bytes) text += byte.toString(16).padStart(2, '0')
-  return text
-}
+const hexPairs = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
+
+/** Lower-case hex. Joined, because a text that has grown piece by piece keeps its pieces. */
+export const encodeHex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => hexPairs[byte]).join('')
 
 /** Lower-case hex only; throws a `TypeError` that names `label`. */
 export function decodeHex(text: string, label: string): Uint8Array {

@@ -51,6 +51,7 @@ export function readBody(
       return
     }
     const collected = new Collector(bytes)
+    let isWhole = false
     const late = setTimeout(() => fail(bodyStalled()), longestWholeBodyMs)
     const fail = (error: unknown) => {
       clearTimeout(idle)
@@ -78,6 +79,7 @@ export function readBody(
         fail(error)
         return
       }
+      isWhole = true
       clearTimeout(idle)
       clearTimeout(late)
       resolve(collected.bytes)
@@ -85,7 +87,8 @@ export function readBody(
     request.once('close', () => {
       clearTimeout(idle)
       clearTimeout(late)
-      reject(new CallerGoneError())
+      // Every request closes, and an error is costly to make.
+      if (!isWhole) reject(new CallerGoneError())
     })
   })
 }

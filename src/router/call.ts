@@ -134,7 +134,7 @@ export class Call implements CallerConnection {
   addUpstream({ provider, base, model }: Pick<Target, 'provider' | 'base' | 'model'>, { spkiSha256 }: Peer): void {
     const upstream = { provider: provider.name, origin: base.origin, model, spkiSha256 }
     const last = this.upstreams.at(-1)
-    if (JSON.stringify(last) !== JSON.stringify(upstream)) this.upstreams.push(upstream)
+    if (last === undefined || JSON.stringify(last) !== JSON.stringify(upstream)) this.upstreams.push(upstream)
   }
 
   onGone(listener: () => void): void {

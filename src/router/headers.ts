@@ -105,12 +105,18 @@ export function authorization(auth: AuthScheme, key: string): Record<string, str
 }
 
 export function responseHeaders(headers: IncomingHttpHeaders): Record<string, string | string[]> {
-  const listed = String(headers.connection ?? '')
-    .toLowerCase()
-    .split(',')
-    .map((name) => name.trim())
+  const { connection = 'keep-alive' } = headers
+  // What a provider calls hop-by-hop, too.
+  const listed =
+    connection === 'keep-alive'
+      ? []
+      : String(connection)
+          .toLowerCase()
+          .split(',')
+          .map((name) => name.trim())
   const kept: Record<string, string | string[]> = {}
-  for (const [name, value] of Object.entries(headers)) {
+  for (const name of Object.keys(headers)) {
+    const value = headers[name]
     if (value === undefined || hopByHop.has(name) || listed.includes(name)) continue
     if (ofTheirOrigin.has(name) || ours.test(name)) continue
     kept[name] = value

@@ -1,4 +1,5 @@
-import type { ServerResponse } from 'node:http'
+import type { OutgoingHttpHeader, ServerResponse } from 'node:http'
+import process from 'node:process'
 import { TLSSocket } from 'node:tls'
 import type { Problem } from './problem.js'
 
@@ -30,7 +31,7 @@ const sliceBytes = 64 * 1024
 /** An answer as it is, chunk by chunk. */
 export class PlainReply implements Reply {
   bytesOut = 0
-  #fixed: ReplyHeaders
+  readonly #fixed: Record<string, string | string[]>
   #isChunked = false
   #trailers: ReplyHeaders = {}
   #stalled: NodeJS.Timeout | undefined
@@ -45,14 +46,14 @@ export class PlainReply implements Reply {
     private readonly idleMs: number,
     private readonly onStall: () => void
   ) {
-    this.#fixed = fixed
+    this.#fixed = { ...fixed }
     response.once('finish', () => clearTimeout(this.#stalled))
     response.once('close', () => clearTimeout(this.#stalled))
   }
 
   /** Adds headers that go into every answer. */
   always(headers: ReplyHeaders): void {
-    this.#fixed = { ...this.#fixed, ...headers }
+    Object.assign(this.#fixed, headers)
   }
 
   get started(): boolean {
@@ -60,11 +61,14 @@ export class PlainReply implements Reply {
   }
 
   start(status: number, headers: ReplyHeaders): void {
-    this.response.writeHead(status, { ...headers, ...this.#fixed })
+    this.response.writeHead(status, this.#withFixed(headers))
     if (headers['content-length'] !== undefined) return
     // The answer may be a stream whose first event is far away; the caller should know the status by
-    // then. With a length the header travels with the first bytes.
+    // then. What comes in the same turn travels with the header, as it does where there is a length.
+    const { socket } = this.response
+    socket?.cork()
     this.response.flushHeaders()
+    process.nextTick(() => socket?.uncork())
     // Node frames a chunk in four pieces, which costs as much as all that the router does with an event.
     this.#isChunked = this.response.chunkedEncoding
     this.response.chunkedEncoding = false
@@ -106,14 +110,27 @@ export class PlainReply implements Reply {
   json(status: number, value: unknown, headers: ReplyHeaders = {}): void {
     const body = Buffer.from(JSON.stringify(value))
     this.bytesOut += body.length
-    this.response.writeHead(status, {
-      'content-type': 'application/json; charset=utf-8',
-      'cache-control': 'no-store',
-      ...headers,
-      ...this.#fixed,
-      'content-length': String(body.length)
-    })
+    this.response.writeHead(
+      status,
+      this.#withFixed({
+        'content-type': 'application/json; charset=utf-8',
+        'cache-control': 'no-store',
+        ...headers,
+        'content-length': String(body.length)
+      })
+    )
     this.#sendFrom(body, 0)
+  }
+
+  /** Names and values in turns: what Node would make of an object, in half the time. */
+  #withFixed(headers: ReplyHeaders): OutgoingHttpHeader[] {
+    const list: OutgoingHttpHeader[] = []
+    for (const name of Object.keys(headers)) {
+      const value = headers[name]
+      if (value !== undefined && this.#fixed[name] === undefined) list.push(name, value)
+    }
+    for (const name of Object.keys(this.#fixed)) list.push(name, this.#fixed[name] ?? '')
+    return list
   }
 
   /** In slices, because only a whole write shows that bytes have moved. */

@@ -20,8 +20,8 @@ export interface DerivedKeys {
 export function deriveKeys(rsaPrivateKey: KeyObject): DerivedKeys {
   const root = hkdfExtract(utf8.encode('confrouter'), privateExponent(rsaPrivateKey))
   return {
-    hpke: deriveHpkeKeyPair(hkdfExpand(root, utf8.encode('hpke-x25519-v1'), 32)),
-    ed25519: curveKeyPair('Ed25519', hkdfExpand(root, utf8.encode('ed25519-v1'), 32))
+    hpke: deriveHpkeKeyPair(hkdfExpand(root, 32, utf8.encode('hpke-x25519-v1'))),
+    ed25519: curveKeyPair('Ed25519', hkdfExpand(root, 32, utf8.encode('ed25519-v1')))
   }
 }
 

@@ -148,24 +148,40 @@ function keyId(publicKey: Uint8Array): string {
 
 const keyIds = new WeakMap<Uint8Array, string>()
 
+const nonces = { pool: Buffer.alloc(0), at: 0 }
+
+/** 32 random bytes out of a pool: to ask for them one by one costs ten times as much. */
+function randomNonce(): Uint8Array {
+  if (nonces.at === nonces.pool.length) Object.assign(nonces, { pool: randomBytes(128 * keyBytes), at: 0 })
+  const nonce = nonces.pool.subarray(nonces.at, nonces.at + keyBytes)
+  nonces.at += keyBytes
+  return nonce
+}
+
+/** An answer may take an hour, so whatever is not needed any more is let go. */
 class Opened implements OpenedRequest {
-  readonly #hash: Hash = createHash('sha256')
+  #frames: FrameOpener | undefined
+  #receiver: HpkeReceiver | undefined
+  #hash: Hash | undefined = createHash('sha256')
+  #digest = ''
   #sealedBytes = 0
-  #hasResponse = false
 
   constructor(
-    private readonly frames: FrameOpener,
-    private readonly receiver: HpkeReceiver,
+    frames: FrameOpener,
+    receiver: HpkeReceiver,
     private readonly encapsulatedKey: Uint8Array,
     private readonly extension: SealExtension | undefined
-  ) {}
+  ) {
+    this.#frames = frames
+    this.#receiver = receiver
+  }
 
   get authenticated(): boolean {
-    return this.frames.authenticated
+    return this.#frames?.authenticated ?? true
   }
 
   get held(): number {
-    return this.frames.held
+    return this.#frames?.held ?? 0
   }
 
   get sealedBytes(): number {
@@ -173,26 +189,32 @@ class Opened implements OpenedRequest {
   }
 
   push(chunk: Uint8Array): Uint8Array[] {
+    // Nothing follows the end of a body.
+    if (this.#frames === undefined) throw badSealedRequest()
     this.#sealedBytes += chunk.length
-    this.#hash.update(chunk)
-    return this.frames.push(chunk)
+    this.#hash?.update(chunk)
+    return this.#frames.push(chunk)
   }
 
   end(): void {
-    this.frames.end()
+    this.#frames?.end()
+    this.#digest = this.sha256()
+    this.#frames = undefined
+    this.#hash = undefined
   }
 
   sha256(): string {
-    return this.#hash.copy().digest('hex')
+    return this.#hash?.copy().digest('hex') ?? this.#digest
   }
 
   startResponse(status: number, contentType: string): SealedResponse {
-    if (this.#hasResponse) throw new Error('the request has its sealed answer already')
-    this.#hasResponse = true
-    const { encapsulatedKey, extension, receiver } = this
+    const { encapsulatedKey, extension } = this
+    if (this.#receiver === undefined) throw new Error('the request has its sealed answer already')
     const label = extension === undefined ? exportLabels.plain : exportLabels.extension
+    const exported = this.#receiver.export(label, keyBytes)
+    this.#receiver = undefined
     return sealedResponse(
-      { exported: receiver.export(label, keyBytes), encapsulatedKey, nonce: randomBytes(keyBytes) },
+      { exported, encapsulatedKey, nonce: randomNonce() },
       extension && { contextHash: sha256(responseContext(status, contentType)), pad: extension.pad }
     )
   }

@@ -12,7 +12,7 @@ export interface CurveKeyPair {
 /** RFC 9180 section 7.1.3 for DHKEM(X25519, HKDF-SHA256), KEM id 0x0020. */
 export function deriveHpkeKeyPair(inputKeyMaterial: Uint8Array): CurveKeyPair {
   const pseudoRandomKey = labeledExtract(empty, labels.keyPair, inputKeyMaterial)
-  return curveKeyPair('X25519', labeledExpand(pseudoRandomKey, labels.secretKey, empty, 32))
+  return curveKeyPair('X25519', labeledExpand(pseudoRandomKey, labels.secretKey, 32))
 }
 
 /** Makes a key pair from the 32 secret bytes of RFC 7748 or RFC 8032. */
@@ -37,7 +37,7 @@ export function decapsulate(encapsulatedKey: Uint8Array, { privateKey, publicKey
   // RFC 9180 section 7.1.4. OpenSSL refuses such points too, but that is not ours to rely on.
   if (sharedPoint.every((byte) => byte === 0)) throw new Error('the encapsulated key is a point of small order')
   const pseudoRandomKey = labeledExtract(empty, labels.extract, sharedPoint)
-  return labeledExpand(pseudoRandomKey, labels.sharedSecret, concatBytes(encapsulatedKey, publicKey), 32)
+  return labeledExpand(pseudoRandomKey, labels.sharedSecret, 32, encapsulatedKey, publicKey)
 }
 
 /** As a JWK: OpenSSL takes twelve times as long to read the same key from DER. */

@@ -42,9 +42,9 @@ export function hpkeReceiver(
     const secret = labeledExtract(decapsulate(encapsulatedKey, key), labels.secret, empty)
     return new HpkeReceiver(
       aead.cipher,
-      labeledExpand(secret, labels.key, context, aead.keyLength),
-      labeledExpand(secret, labels.baseNonce, context, nonceBytes),
-      labeledExpand(secret, labels.exporter, context, 32),
+      labeledExpand(secret, labels.key, aead.keyLength, context),
+      labeledExpand(secret, labels.baseNonce, nonceBytes, context),
+      labeledExpand(secret, labels.exporter, 32, context),
       labels.exported
     )
   }
@@ -95,6 +95,6 @@ export class HpkeReceiver {
 
   /** RFC 9180 section 5.3; `length` is in bytes. */
   export(context: Uint8Array, length: number): Uint8Array {
-    return labeledExpand(this.exporterSecret, this.exportedLabel, context, length)
+    return labeledExpand(this.exporterSecret, this.exportedLabel, length, context)
   }
 }

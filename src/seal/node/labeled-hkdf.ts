@@ -12,15 +12,15 @@ export function hpkeLabel(suiteId: Uint8Array, label: string): Uint8Array {
 
 /** RFC 9180 section 4, LabeledExtract with HKDF-SHA256. */
 export function labeledExtract(salt: Uint8Array, label: Uint8Array, inputKeyMaterial: Uint8Array): Uint8Array {
-  return hkdfExtract(salt, concatBytes(label, inputKeyMaterial))
+  return hkdfExtract(salt, label, inputKeyMaterial)
 }
 
-/** RFC 9180 section 4, LabeledExpand with HKDF-SHA256; `length` is in bytes. */
+/** RFC 9180 section 4, LabeledExpand with HKDF-SHA256; `length` is in bytes. `info` may come in pieces. */
 export function labeledExpand(
   pseudoRandomKey: Uint8Array,
   label: Uint8Array,
-  info: Uint8Array,
-  length: number
+  length: number,
+  ...info: readonly Uint8Array[]
 ): Uint8Array {
-  return hkdfExpand(pseudoRandomKey, concatBytes(Uint8Array.of(length >> 8, length & 0xff), label, info), length)
+  return hkdfExpand(pseudoRandomKey, length, Uint8Array.of(length >> 8, length & 0xff), label, ...info)
 }

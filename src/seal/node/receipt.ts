@@ -9,9 +9,17 @@ export interface ReceiptKey {
 
 /** Signs a receipt: a compact JWS, for the caller alone. Synchronous, since it is signed while an answer ends. */
 export function signReceipt(receipt: Receipt, { kid, privateKey }: ReceiptKey): string {
-  const header = encode({ alg: receiptAlgorithm, typ: receiptType, kid })
+  const header = headerOf(kid)
   const signed = `${header}.${encode(membersOf(receipt))}`
   return `${signed}.${sign(null, Buffer.from(signed), privateKey).toString('base64url')}`
+}
+
+const known = { kid: '', header: '' }
+
+/** The same for every receipt under one key. */
+function headerOf(kid: string): string {
+  if (known.kid !== kid) Object.assign(known, { kid, header: encode({ alg: receiptAlgorithm, typ: receiptType, kid }) })
+  return known.header
 }
 
 /** Member by member: whatever else an object carries is not for a receipt. */

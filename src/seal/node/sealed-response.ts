@@ -65,8 +65,8 @@ class FrameSealer implements SealedResponse {
     private readonly pseudoRandomKey: Uint8Array,
     private readonly binding: ResponseBinding | undefined
   ) {
-    this.#key = hkdfExpand(pseudoRandomKey, labels.key, keyBytes)
-    this.#baseNonce = hkdfExpand(pseudoRandomKey, labels.nonce, nonceBytes)
+    this.#key = hkdfExpand(pseudoRandomKey, keyBytes, labels.key)
+    this.#baseNonce = hkdfExpand(pseudoRandomKey, nonceBytes, labels.nonce)
     this.#additionalData = binding && Buffer.concat([Buffer.alloc(1), binding.contextHash])
   }
 
@@ -92,8 +92,8 @@ class FrameSealer implements SealedResponse {
     // A second text under this key and nonce would give both away.
     if (this.#hasReceipt || this.binding !== undefined) throw new Error('the answer has its receipt elsewhere')
     this.#hasReceipt = true
-    const key = hkdfExpand(this.pseudoRandomKey, labels.receiptKey, keyBytes)
-    const nonce = hkdfExpand(this.pseudoRandomKey, labels.receiptNonce, nonceBytes)
+    const key = hkdfExpand(this.pseudoRandomKey, keyBytes, labels.receiptKey)
+    const nonce = hkdfExpand(this.pseudoRandomKey, nonceBytes, labels.receiptNonce)
     const cipher = createCipheriv('aes-256-gcm', key, nonce)
     const ciphertext = [cipher.update(receipt, 'utf8'), cipher.final(), cipher.getAuthTag()]
     return Buffer.concat(ciphertext).toString('base64url')

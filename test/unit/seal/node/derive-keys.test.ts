@@ -1,4 +1,4 @@
-import { createPrivateKey, createPublicKey, generateKeyPairSync, hkdfSync, sign, verify } from 'node:crypto'
+import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, hkdfSync, sign, verify } from 'node:crypto'
 import { describe, expect, it } from '@jest/globals'
 import { AEAD_AES_256_GCM, CipherSuite, KDF_HKDF_SHA256, KEM_DHKEM_X25519_HKDF_SHA256 } from 'hpke'
 import { decodeHex, encodeHex, utf8 } from '../../../../src/base/encoding.js'
@@ -27,13 +27,23 @@ describe('HKDF-SHA256', () => {
   it('gives the values of RFC 5869 appendix A.1', () => {
     const prk = hkdfExtract(decodeHex('000102030405060708090a0b0c', 'salt'), new Uint8Array(22).fill(0x0b))
     expect(encodeHex(prk)).toBe('077709362c2e32df0ddc3f0dc47bba6390b6c73bb50f9c3122ec844ad7c2b3e5')
-    expect(encodeHex(hkdfExpand(prk, decodeHex('f0f1f2f3f4f5f6f7f8f9', 'info'), 42))).toBe(
+    expect(encodeHex(hkdfExpand(prk, 42, decodeHex('f0f1f2f3f4f5f6f7f8f9', 'info')))).toBe(
       '3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865'
     )
   })
 
+  it('agrees with Node on keys and messages below, at and above the block of SHA-256 and the room for both', () => {
+    const bytes = (length: number): Buffer => createHash('shake256', { outputLength: length }).update('hkdf').digest()
+    for (const length of [0, 1, 31, 32, 63, 64, 65, 1023, 1024, 1025, 5000]) {
+      const [salt, material, info] = [bytes(length), bytes(length + 7), bytes(Math.min(length, 1024))]
+      const expected = Buffer.from(hkdfSync('sha256', material, salt, info, 100))
+      const prk = hkdfExtract(salt, material.subarray(0, 5), material.subarray(5))
+      expect(Buffer.from(hkdfExpand(prk, 100, info.subarray(0, 3), info.subarray(3)))).toEqual(expected)
+    }
+  })
+
   it('refuses more than 255 blocks', () => {
-    expect(() => hkdfExpand(new Uint8Array(32), new Uint8Array(), 8161)).toThrow(RangeError)
+    expect(() => hkdfExpand(new Uint8Array(32), 8161)).toThrow(RangeError)
   })
 })
 
