@@ -1,3 +1,5 @@
+import type { Check } from '../verify/index.js'
+
 /** Why evidence could not be checked. Scripts rely on these; none of them says anything about trust. */
 export type CheckErrorCode =
   /** The URL is not one that is called: another scheme, or an attestation provider without https. */
@@ -26,6 +28,22 @@ export class CheckError extends Error {
   }
 }
 
+/**
+ * *Checked and wrong*: the evidence of the router was rejected, and nothing was sent. `checks` are those
+ * that do not match, with what was expected and what was found.
+ */
+export class AttestationError extends Error {
+  override readonly name = 'AttestationError'
+  readonly code = 'attestation.rejected'
+  readonly checks: readonly Check[]
+
+  constructor(checks: readonly Check[]) {
+    const wrong = checks.filter(({ outcome }) => outcome === 'mismatch')
+    super(`the evidence of the router was rejected: ${wrong.map(({ claim }) => claim).join(', ')}`)
+    this.checks = wrong
+  }
+}
+
 /** Why a sealed call gave no answer. */
 export type CallErrorCode =
   | 'call.url'
@@ -37,6 +55,8 @@ export type CallErrorCode =
   | 'call.refused'
   /** An answer with a 2xx status that is not sealed to this call, is too long or is no JSON. */
   | 'call.unsealed'
+  /** The request cannot be sealed: a method that the router does not take, or a key that is none. Nothing was sent. */
+  | 'call.unsealable'
 
 export interface CallErrorDetails {
   readonly status?: number | undefined

@@ -33,11 +33,21 @@ export async function fetchEvidence({
     body: JSON.stringify({ nonce: encodeBase64Url(nonce) }),
     signal: signal ?? null
   }
-  const document = await checkExchange(fetch, target, init, maximumEvidenceLength)
+  const document = await twice(() => checkExchange(fetch, target, init, maximumEvidenceLength), signal)
   try {
     return { document, evidence: parseEvidence(document) }
   } catch (error) {
     if (!(error instanceof VerifyError)) throw error
     throw new CheckError('check.unreadable', `${place(target)}: ${error.message}`, undefined, error)
+  }
+}
+
+/** A connection that was kept may have been closed by the other side meanwhile; the next one is new. */
+async function twice<T>(exchange: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  try {
+    return await exchange()
+  } catch (error) {
+    if (!(error instanceof CheckError) || error.code !== 'check.network' || signal?.aborted === true) throw error
+    return exchange()
   }
 }

@@ -2,7 +2,8 @@
  * What a caller of a router needs: verify it, then talk to it under a key that was verified. The
  * parts of `verify` that belong to this come along, so that one import is enough.
  */
-export { CallError, type CallErrorCode, CheckError, type CheckErrorCode } from './errors.js'
+export { createFetch, type CreateFetchOptions, noKey } from './create-fetch.js'
+export { AttestationError, CallError, type CallErrorCode, CheckError, type CheckErrorCode } from './errors.js'
 export { type FetchedEvidence, fetchEvidence } from './fetch-evidence.js'
 export { fetchMaaKeys } from './fetch-maa-keys.js'
 export type { Fetch } from './http.js'
@@ -17,14 +18,17 @@ export {
 export { SealError, type SealErrorCode } from '../seal/errors.js'
 export { sealProviderKey } from '../seal/provider-key.js'
 export { type Receipt, verifyReceipt } from '../seal/receipt.js'
+export type { ReceiptResult } from './receipt-check.js'
 export { type PinnedRsaKey, sealedCall, type SealedCallOptions } from './sealed-call.js'
-export { type RouterVerdict, verifyRouter, type VerifyRouterOptions } from './verify-router.js'
+export { fetchKeysFor, type RouterVerdict, verifyRouter, type VerifyRouterOptions } from './verify-router.js'
 export {
   azureUvmIssuer,
   type Check,
   type Claim,
   claims,
   defaultMinimumTcb,
+  type EvidenceDocument,
+  type MaaKeySet,
   parseEvidence,
   parseTrustPolicy,
   type StrictTrustOptions,

@@ -20,6 +20,8 @@ export interface VerifyRouterOptions {
   /** 16 to 64 bytes that nobody can foresee; 32 from the platform if left out. */
   readonly randomNonce?: (() => Uint8Array) | undefined
   readonly signal?: AbortSignal | undefined
+  /** Keys of attestation providers, where they are not to be fetched. */
+  readonly maaKeys?: readonly MaaKeySet[] | undefined
 }
 
 /** The verdict, and the document as it was served. */
@@ -30,15 +32,21 @@ export type RouterVerdict = Verdict & { readonly document: string }
  * verifies. Throws a {@link CheckError} if it could not come to a verdict.
  */
 export async function verifyRouter(options: VerifyRouterOptions): Promise<RouterVerdict> {
-  const { url, trust, fetch, now, signal } = options
+  const { url, fetch, signal } = options
   const nonce = options.randomNonce?.() ?? crypto.getRandomValues(new Uint8Array(32))
   const { document, evidence } = await fetchEvidence({ url, nonce, fetch, signal })
-  const endpoints = providersToAsk(evidence, trust)
-  const maaKeys: readonly MaaKeySet[] = await Promise.all(
-    endpoints.map((endpoint) => fetchMaaKeys({ endpoint, fetch, signal }))
-  )
-  const verdict = await verifyEvidence(evidence, trust, { now: now(), nonce, maaKeys })
+  const maaKeys = options.maaKeys ?? (await fetchKeysFor(evidence, options))
+  const verdict = await verifyEvidence(evidence, options.trust, { now: options.now(), nonce, maaKeys })
   return { ...verdict, document }
+}
+
+/** Fetches the keys under which the token in this evidence may be signed. Throws a {@link CheckError}. */
+export function fetchKeysFor(
+  evidence: EvidenceDocument,
+  { trust, fetch, signal }: Pick<VerifyRouterOptions, 'trust' | 'fetch' | 'signal'>
+): Promise<readonly MaaKeySet[]> {
+  const endpoints = providersToAsk(evidence, trust)
+  return Promise.all(endpoints.map((endpoint) => fetchMaaKeys({ endpoint, fetch, signal })))
 }
 
 /**

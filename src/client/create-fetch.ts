@@ -1,0 +1,214 @@
+import { SealError } from '../seal/errors.js'
+import { sealEhbp, type SealedEhbpRequest } from '../seal/ehbp-client.js'
+import { sealHeaders } from '../seal/ehbp.js'
+import { sealProviderKey } from '../seal/provider-key.js'
+import type { MaaKeySet, TrustPolicy, VerifiedEvidence } from '../verify/index.js'
+import { AttestedRouter } from './attested-router.js'
+import { CallError } from './errors.js'
+import { type Fetch, place, routerUrl } from './http.js'
+import { type OutgoingRequest, readRequest } from './outgoing-request.js'
+import { checkReceipt, type ReceiptResult } from './receipt-check.js'
+import type { RouterVerdict } from './verify-router.js'
+
+export interface CreateFetchOptions {
+  /** Base URL of the router. Calls to any other place are refused. */
+  readonly url: string
+  readonly trust: TrustPolicy
+  /** What makes the connections; the platform's own if left out. */
+  readonly fetch?: Fetch | undefined
+  readonly now?: (() => Date) | undefined
+  /**
+   * Keys of attestation providers, where they are not to be fetched: a page in a browser cannot read
+   * them from a provider that does not allow it.
+   */
+  readonly maaKeys?: readonly MaaKeySet[] | undefined
+  /** The only provider to which the router may show the caller's key, for example `openai`. */
+  readonly keyProvider?: string | undefined
+  /** Pads events to a few sizes, so that whoever looks on cannot tell the length of each; costs bytes. */
+  readonly pad?: boolean | undefined
+  /** Told of each verification, also of one that rejects. */
+  readonly onVerdict?: ((verdict: RouterVerdict) => void) | undefined
+  /** Told once for each answer that was read to its end. */
+  readonly onReceipt?: ((result: ReceiptResult) => void) | undefined
+}
+
+/** For SDKs that insist on a key where the router has its own: whoever sends this sends none. */
+export const noKey = 'none'
+
+/** Seconds for which keys are used where the trust policy accepts any age. */
+const defaultMaximumAgeSeconds = 300
+
+/** A sealed credential is of no use to whoever finds it a few minutes later. */
+const credentialLifeMs = 300_000
+
+/**
+ * A `fetch` that talks to one router, for the SDKs of OpenAI and others. It verifies the router before
+ * the first byte is sent and again before the evidence ages, and seals every request, with the caller's
+ * key, to keys of that evidence. There is no way through it in plain text.
+ *
+ * Fails with an `AttestationError` if the evidence was rejected and a `CheckError` if it could not be
+ * checked; nothing has been sent then. Fails with a `CallError` for a call that it cannot seal, or whose
+ * answer the router did not seal. An answer that was cut or altered fails while it is read.
+ */
+export function createFetch(options: CreateFetchOptions): Fetch {
+  const now = options.now ?? (() => new Date())
+  // Looked up late, so that a test or an application may replace it.
+  const send: Fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init))
+  const base = routerUrl(options.url, '/')
+  if (base === undefined) throw new CallError('call.url', 'the URL of the router must be http or https and no more')
+  const { maximumAgeSeconds: age } = options.trust
+  const router = new AttestedRouter({
+    url: options.url,
+    trust: options.trust,
+    fetch: send,
+    now,
+    maaKeys: options.maaKeys,
+    maximumAgeMs: (age === 'any' ? defaultMaximumAgeSeconds : age) * 1000,
+    onVerdict: options.onVerdict
+  })
+
+  const verifiedFetch: Fetch = async (input, init) => {
+    const request = await readRequest(input, init, base)
+    const keys = await router.keys(request.signal)
+    const first = await sendSealed(request, keys)
+    if (!isStale(first.response)) return first.answer()
+    await first.response.body?.cancel()
+    if (request.isStream) {
+      throw new CallError('call.stale-key', 'the key of the router has changed, and a stream cannot be sent twice')
+    }
+    const second = await sendSealed(request, await router.keysAfter(keys, request.signal))
+    if (isStale(second.response)) {
+      throw new CallError('call.stale-key', 'the router cannot open what is sealed to the key in its own evidence')
+    }
+    return second.answer()
+  }
+
+  async function sendSealed(
+    request: OutgoingRequest,
+    keys: VerifiedEvidence
+  ): Promise<{ readonly response: Response; answer(): Response }> {
+    const headers = { ...request.headers, ...(await sealedCredential(request, keys, options.keyProvider, now)) }
+    const sealed = await seal(request, headers, keys, options.pad ?? false, now)
+    let response: Response
+    try {
+      response = await send(request.url, {
+        method: 'POST',
+        headers: { ...headers, ...sealed.headers },
+        body: sealed.body,
+        ...(request.isStream ? { duplex: 'half' } : {}),
+        redirect: 'error',
+        credentials: 'omit',
+        cache: 'no-store',
+        referrerPolicy: 'no-referrer',
+        signal: request.signal ?? null
+      })
+    } catch (error) {
+      if (request.signal?.aborted === true) throw request.signal.reason
+      throw new CallError('call.network', `no answer from ${place(request.url)}`, { cause: error })
+    }
+    return { response, answer: () => openAnswer(request, sealed, response, keys) }
+  }
+
+  function openAnswer(
+    request: OutgoingRequest,
+    sealed: SealedEhbpRequest,
+    response: Response,
+    keys: VerifiedEvidence
+  ): Response {
+    if (!response.headers.has(sealHeaders.responseNonce)) return inTheOpen(request, response)
+    const opened = sealed.openResponse(response)
+    const { onReceipt } = options
+    const receipt = checkReceipt(opened.receipt, sealed.sha256, { request, response, keys })
+    void receipt.then((result) => result !== undefined && onReceipt?.(result))
+    return new Response(opened.body, {
+      status: response.status,
+      headers: answerHeaders(response.headers)
+    })
+  }
+
+  // Else OpenAI's SDK would find out by a call of its own whether this `fetch` knows forms.
+  return Object.assign(verifiedFetch, { Response: globalThis.Response })
+}
+
+async function seal(
+  request: OutgoingRequest,
+  headers: Readonly<Record<string, string>>,
+  keys: VerifiedEvidence,
+  pad: boolean,
+  now: () => Date
+): Promise<SealedEhbpRequest> {
+  try {
+    return await sealEhbp({
+      recipient: keys.hpke,
+      method: 'POST',
+      path: request.path,
+      headers,
+      body: request.body,
+      extension: { timeMs: now().getTime(), cover: Object.keys(headers), pad }
+    })
+  } catch (error) {
+    if (!(error instanceof SealError)) throw error
+    throw new CallError('call.unsealable', error.message, { cause: error })
+  }
+}
+
+/** The header with the caller's key, sealed; nothing if there is none. */
+async function sealedCredential(
+  { credential }: OutgoingRequest,
+  keys: VerifiedEvidence,
+  provider: string | undefined,
+  now: () => Date
+): Promise<Readonly<Record<string, string>>> {
+  if (credential === undefined || credential === noKey) return {}
+  try {
+    const expiresAt = new Date(now().getTime() + credentialLifeMs)
+    const sealed = await sealProviderKey({ key: credential, recipient: keys.rsa, provider, expiresAt })
+    return { authorization: `Bearer ${sealed}` }
+  } catch (error) {
+    if (!(error instanceof SealError)) throw error
+    throw new CallError('call.unsealable', error.message)
+  }
+}
+
+/**
+ * Nothing of the request was opened by whoever answered with this, and nobody vouches for the answer. The
+ * status is told, so that a program can wait and try again; the text is not passed off as the router's.
+ */
+function inTheOpen({ url }: OutgoingRequest, response: Response): Response {
+  void response.body?.cancel()
+  if (response.status < 400) {
+    throw new CallError('call.unsealed', `${place(url)} answered in the open`, { status: response.status })
+  }
+  const message = `${place(url)} refused the request with status ${response.status}, before it was opened; nothing proves who said so`
+  const retryAfter = response.headers.get('retry-after')
+  return new Response(JSON.stringify({ error: { message, type: 'confrouter_error', code: 'refused_in_the_open' } }), {
+    status: response.status,
+    headers: {
+      'content-type': 'application/json',
+      ...(retryAfter === null ? {} : { 'retry-after': retryAfter })
+    }
+  })
+}
+
+/** The router's word for a key that it does not have (docs/wire-format.md); it cannot seal that answer. */
+const isStale = (response: Response): boolean =>
+  response.status === 422 && !response.headers.has(sealHeaders.responseNonce)
+
+/** Those that say something of the answer, and not of how it travelled. */
+function answerHeaders(headers: Headers): Headers {
+  const kept = new Headers()
+  for (const [name, value] of headers) {
+    if (!ofTheTransport.has(name) && !name.startsWith('access-control-')) kept.append(name, value)
+  }
+  return kept
+}
+
+const ofTheTransport = new Set([
+  'connection',
+  'content-encoding',
+  'content-length',
+  'keep-alive',
+  'trailer',
+  'transfer-encoding',
+  ...Object.values(sealHeaders)
+])

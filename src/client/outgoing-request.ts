@@ -1,0 +1,109 @@
+import { CallError } from './errors.js'
+
+/** A request as it will be sealed. */
+export interface OutgoingRequest {
+  readonly url: URL
+  /** Path with query, as in the request line. */
+  readonly path: string
+  /** What travels beside the sealed body, and is bound to it, by lower-case name. */
+  readonly headers: Readonly<Record<string, string>>
+  /** The caller's key or token; it never stands in `headers`. */
+  readonly credential: string | undefined
+  readonly body: Uint8Array | ReadableStream<Uint8Array> | undefined
+  /** A body that cannot be sent twice. */
+  readonly isStream: boolean
+  readonly signal: AbortSignal | undefined
+}
+
+/** Without a body nothing of a request would be authentic, so these travel as a POST that says which it is. */
+const bodiless = new Set(['GET', 'DELETE'])
+const methodHeader = 'confrouter-method'
+
+/**
+ * Reads what was given to a `fetch`. `base` is the router's URL with a path that ends in a slash. Throws a
+ * `CallError` with code `call.url` for any place that is not the router's, and `call.unsealable` for
+ * what cannot be sealed.
+ */
+export async function readRequest(
+  input: string | URL | Request,
+  init: RequestInit | undefined,
+  base: URL
+): Promise<OutgoingRequest> {
+  const url = placeOfCall(input, base)
+  const isStream = init?.body instanceof ReadableStream
+  // The platform knows best what type a form or a search has, and what a `Request` and its `init` make together.
+  const request = new Request(input instanceof Request ? input : url, {
+    ...init,
+    ...(isStream ? { duplex: 'half' } : {})
+  })
+  const { method } = request
+  if (method !== 'POST' && !bodiless.has(method)) {
+    throw new CallError('call.unsealable', `the router takes no sealed ${method} request`)
+  }
+  const { credential, headers } = readHeaders(request.headers)
+  return {
+    url,
+    path: url.pathname + url.search,
+    headers: method === 'POST' ? headers : { ...headers, [methodHeader]: method },
+    credential,
+    body: isStream ? (request.body ?? undefined) : new Uint8Array(await request.arrayBuffer()),
+    isStream,
+    signal: init?.signal ?? (input instanceof Request ? input.signal : undefined)
+  }
+}
+
+/** Only below the router's own URL: whatever is sealed or not, nothing goes to another place. */
+function placeOfCall(input: string | URL | Request, base: URL): URL {
+  const text = input instanceof Request ? input.url : String(input)
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  const isBelow = url !== undefined && url.origin === base.origin && url.pathname.startsWith(base.pathname)
+  if (!isBelow || url.username !== '' || url.password !== '') {
+    throw new CallError('call.url', `this fetch calls ${base.href} only; give that to the SDK as its base URL`)
+  }
+  url.hash = ''
+  return url
+}
+
+/** In these the SDKs of the providers send a key; the first one counts, as at the router. */
+const credentialHeaders = ['authorization', 'x-api-key', 'api-key']
+
+/** They say something of the transport, or of the caller's machine, which is nobody's business. */
+const isDropped = (name: string): boolean =>
+  dropped.has(name) || /^(x-stainless-|sec-|proxy-|ehbp-|confrouter-)/.test(name)
+
+const dropped = new Set([
+  'accept-encoding',
+  'connection',
+  'content-length',
+  'cookie',
+  'expect',
+  'host',
+  'keep-alive',
+  'origin',
+  'referer',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'user-agent'
+])
+
+function readHeaders(all: Headers): Pick<OutgoingRequest, 'credential' | 'headers'> {
+  const headers: Record<string, string> = {}
+  let credential: string | undefined
+  for (const name of credentialHeaders) credential ??= credentialOf(name, all.get(name) ?? '')
+  for (const [name, value] of all) {
+    if (!credentialHeaders.includes(name) && !isDropped(name)) headers[name] = value
+  }
+  return { credential, headers }
+}
+
+function credentialOf(name: string, value: string): string | undefined {
+  if (value === '') return undefined
+  if (name !== 'authorization') return value
+  const match = /^(?:bearer|key) +([\x21-\x7e]+)$/i.exec(value)
+  if (match?.[1] === undefined) {
+    throw new CallError('call.unsealable', 'the Authorization header must be "Bearer …" or "Key …"')
+  }
+  return match[1]
+}

@@ -1,0 +1,45 @@
+import { SealError } from '../seal/errors.js'
+import { type Receipt, verifyReceipt } from '../seal/receipt.js'
+import type { VerifiedEvidence } from '../verify/index.js'
+import type { OutgoingRequest } from './outgoing-request.js'
+
+/** A receipt that is about the call, or why there is none. */
+export type ReceiptResult =
+  { readonly path: string; readonly receipt: Receipt } | { readonly path: string; readonly problem: string }
+
+/**
+ * Verifies the receipt of one answer and compares it with what was sent. Gives `undefined` for an
+ * answer that was not read to its end, or failed: who reads it learns of that there.
+ */
+export async function checkReceipt(
+  jws: Promise<string | undefined>,
+  sentSha256: Promise<string>,
+  {
+    request,
+    response,
+    keys
+  }: { readonly request: OutgoingRequest; readonly response: Response; readonly keys: VerifiedEvidence }
+): Promise<ReceiptResult | undefined> {
+  const path = request.url.pathname
+  let text: string | undefined
+  try {
+    text = await jws
+  } catch {
+    return undefined
+  }
+  if (text === undefined || text === '') return { path, problem: 'the answer came without a receipt' }
+  try {
+    const receipt = await verifyReceipt(text, keys.ed25519)
+    const problem = problemOf(receipt, path, response.status, await sentSha256)
+    return problem === undefined ? { path, receipt } : { path, problem }
+  } catch (error) {
+    if (!(error instanceof SealError)) throw error
+    return { path, problem: error.message }
+  }
+}
+
+function problemOf({ request, response }: Receipt, path: string, status: number, sha256: string): string | undefined {
+  if (request.sha256 !== sha256) return 'the receipt is about another request'
+  if (request.method !== 'POST' || request.path !== path) return 'the receipt names another path'
+  return response.status === status ? undefined : 'the receipt names another status'
+}
