@@ -1,4 +1,4 @@
-import type { Product } from './tcb.js'
+import { type Product, products } from './tcb.js'
 
 /**
  * SHA-256 of the DER of AMD's root keys (ARK), by product. They are pinned here because evidence
@@ -12,6 +12,5 @@ export const amdArkSha256: Readonly<Record<Product, string>> = {
 }
 
 export function productOfAmdArk(sha256: string): Product | undefined {
-  const products: readonly Product[] = ['milan', 'genoa', 'turin']
   return products.find((product) => amdArkSha256[product] === sha256)
 }

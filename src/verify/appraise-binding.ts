@@ -1,26 +1,36 @@
 import { equalBytes } from '../base/bytes.js'
 import { encodeHex } from '../base/encoding.js'
-import { equal, match, mismatch, noProblems, notRequired, type Outcome, type Outcomes, type Read } from './check.js'
+import {
+  equal,
+  match,
+  matchWithWarning,
+  mismatch,
+  noProblems,
+  notRequired,
+  type Outcome,
+  type Outcomes,
+  type Read
+} from './check.js'
 import type { EvidenceDocument } from './evidence.js'
 import type { RuntimeData } from './runtime-data.js'
-import type { SnpReport } from './snp-report.js'
+import type { Statement } from './statement.js'
 import { isOpenPolicy, type TrustPolicy } from './trust-policy.js'
 import { sha256, sha256Hex } from './web-crypto.js'
 
 type BindingClaim = 'hostData' | 'ccePolicy.digest' | 'reportData' | 'runtimeData.keys' | 'nonce'
 
-/** What ties policy, keys and the caller's nonce to the report. */
+/** What ties policy, keys and the caller's nonce to what was signed about the guest. */
 export async function appraiseBinding(
   evidence: EvidenceDocument,
-  report: Read<SnpReport>,
+  guest: Statement,
   runtimeData: Read<RuntimeData>,
   trust: TrustPolicy,
   nonce: Uint8Array | undefined
 ): Promise<Outcomes<BindingClaim>> {
   return {
-    hostData: appraiseHostData(report, trust),
-    'ccePolicy.digest': await appraisePolicyDigest(evidence.ccePolicy, report),
-    reportData: await appraiseReportData(evidence.runtimeData, report),
+    hostData: appraiseHostData(guest, trust),
+    'ccePolicy.digest': await appraisePolicyDigest(evidence.ccePolicy, guest),
+    reportData: await appraiseReportData(evidence.runtimeData, guest),
     'runtimeData.keys': noProblems(
       'the router\'s keys and no member "keys"',
       runtimeData.ok ? [] : [runtimeData.problem]
@@ -29,26 +39,31 @@ export async function appraiseBinding(
   }
 }
 
-function appraiseHostData(report: Read<SnpReport>, trust: TrustPolicy): Outcome {
-  const actual = report.ok ? encodeHex(report.value.hostData) : undefined
+/** Whether HOST_DATA is one that the trust policy accepts. */
+export function appraiseHostData({ hostData, part }: Statement, trust: TrustPolicy): Outcome {
+  const warning = hostData.ok && isOpenPolicy(hostData.value) ? 'this is a policy known to allow everything' : undefined
   if (trust.hostData === 'any') {
-    const open = actual !== undefined && isOpenPolicy(actual)
-    return notRequired(`the trust policy accepts any${open ? '; this is a policy known to allow everything' : ''}`)
+    return notRequired(`the trust policy accepts any${warning === undefined ? '' : `; ${warning}`}`)
   }
-  if (actual === undefined) return mismatch('a readable report', report.ok ? '' : report.problem)
-  return trust.hostData.some((digest) => digest === actual) ? match : mismatch(trust.hostData.join(' or '), actual)
+  if (!hostData.ok) return mismatch(`a readable ${part}`, hostData.problem)
+  if (!trust.hostData.some((digest) => digest === hostData.value)) {
+    return mismatch(trust.hostData.join(' or '), hostData.value)
+  }
+  return warning === undefined ? match : matchWithWarning(warning)
 }
 
-async function appraisePolicyDigest(ccePolicy: Uint8Array | undefined, report: Read<SnpReport>): Promise<Outcome> {
-  if (!report.ok) return mismatch('a readable report', report.problem)
-  const expected = encodeHex(report.value.hostData)
-  return ccePolicy === undefined ? mismatch(expected, 'missing') : equal(expected, await sha256Hex(ccePolicy))
+async function appraisePolicyDigest(ccePolicy: Uint8Array | undefined, guest: Statement): Promise<Outcome> {
+  const { hostData, part } = guest
+  if (!hostData.ok) return mismatch(`a readable ${part}`, hostData.problem)
+  return ccePolicy === undefined
+    ? mismatch(hostData.value, 'missing')
+    : equal(hostData.value, await sha256Hex(ccePolicy))
 }
 
 /** REPORT_DATA is SHA-256 of the runtime data and 32 zero bytes. */
-async function appraiseReportData(runtimeData: Uint8Array, report: Read<SnpReport>): Promise<Outcome> {
-  if (!report.ok) return mismatch('a readable report', report.problem)
-  return equal(await expectedReportData(runtimeData), encodeHex(report.value.reportData))
+async function appraiseReportData(runtimeData: Uint8Array, { reportData, part }: Statement): Promise<Outcome> {
+  if (!reportData.ok) return mismatch(`a readable ${part}`, reportData.problem)
+  return equal(await expectedReportData(runtimeData), reportData.value)
 }
 
 export async function expectedReportData(runtimeData: Uint8Array): Promise<string> {

@@ -24,7 +24,8 @@ import { sha256Hex, verifySignature } from './web-crypto.js'
 const reportClaims = ['report.format', 'guest.debug', 'guest.migration', 'guest.vmpl'] as const
 const chainClaims = ['vcek.chain', 'ark.pinned'] as const
 const bothClaims = ['report.signature', 'vcek.hwid', 'vcek.tcb', 'tcb.minimum'] as const
-type HardwareClaim = (typeof reportClaims)[number] | (typeof chainClaims)[number] | (typeof bothClaims)[number]
+export const hardwareClaims = [...reportClaims, ...chainClaims, ...bothClaims] as const
+type HardwareClaim = (typeof hardwareClaims)[number]
 
 /** The report and the chain under which it is signed, without what they say about the guest's software. */
 export async function appraiseHardware(

@@ -1,6 +1,5 @@
-import { encodeHex } from '../base/encoding.js'
 import { canonicalJson, isJsonObject, type Json, type JsonObject } from '../base/json.js'
-import { expectedReportData } from './appraise-binding.js'
+import { appraiseHostData, expectedReportData } from './appraise-binding.js'
 import { appraiseSvn } from './appraise-uvm.js'
 import {
   all,
@@ -19,8 +18,8 @@ import {
 import type { EvidenceDocument } from './evidence.js'
 import { type MaaKeySet, type MaaToken, tokenSignatureProblems } from './maa-token.js'
 import { parseRuntimeJson } from './runtime-data.js'
-import type { SnpReport } from './snp-report.js'
-import type { Product, TcbVersion } from './tcb.js'
+import type { Statement } from './statement.js'
+import type { MinimumTcb, Product, TcbVersion } from './tcb.js'
 import type { TrustPolicy } from './trust-policy.js'
 import { readSvn } from './uvm-endorsement.js'
 
@@ -47,19 +46,21 @@ const prefix = 'x-ms-sevsnpvm-'
 export interface MaaInputs {
   readonly evidence: EvidenceDocument
   readonly token: Read<MaaToken>
-  readonly report: Read<SnpReport>
-  readonly product: Product | undefined
+  /** What the token is held against: the report, or the token itself where no report was asked for. */
+  readonly guest: Statement
+  /** What the processor can be. */
+  readonly products: readonly Product[]
   readonly trust: TrustPolicy
   readonly keys: readonly MaaKeySet[]
   readonly now: Date
 }
 
 /**
- * The second path: what the attestation provider says of the same guest. The report was checked
- * already, so that claims which state what is in it are compared with it.
+ * The second path: what the attestation provider says. Where the report was checked already, claims which state
+ * what is in it are compared with it; else they are held against the trust policy alone.
  */
 export async function appraiseMaa(inputs: MaaInputs): Promise<Outcomes<MaaClaim>> {
-  const { evidence, token, report, trust } = inputs
+  const { evidence, token, guest, trust } = inputs
   if (trust.maa === 'none') return all(maaClaims, () => notRequired('the trust policy relies on the report alone'))
   if (!token.ok || evidence.maa === undefined) {
     return all(maaClaims, () => mismatch('a readable token', token.ok ? 'missing' : token.problem))
@@ -67,8 +68,6 @@ export async function appraiseMaa(inputs: MaaInputs): Promise<Outcomes<MaaClaim>
   const { endpoint } = evidence.maa
   const { claims } = token.value
   const text = (name: string): string => shown(claims[name])
-  const reportField = (name: string, field: (report: SnpReport) => string): Outcome =>
-    report.ok ? equal(shown(field(report.value)), text(prefix + name)) : mismatch('a readable report', report.problem)
   const keys = inputs.keys.find((candidate) => candidate.endpoint === endpoint)
   const reportData = await expectedReportData(evidence.runtimeData)
   return {
@@ -76,14 +75,14 @@ export async function appraiseMaa(inputs: MaaInputs): Promise<Outcomes<MaaClaim>
     'maa.issuer': appraiseIssuer(claims['iss'], endpoint, trust),
     'maa.time': appraiseTime(claims, trust, inputs.now),
     'maa.type': equal('"sevsnpvm"', text('x-ms-attestation-type')),
-    'maa.compliance': appraiseCompliance(claims, inputs.product, trust),
-    'maa.hostData': reportField('hostdata', ({ hostData }) => encodeHex(hostData)),
+    'maa.compliance': appraiseCompliance(claims, inputs.products, trust),
+    'maa.hostData': appraiseTokenHostData(claims, guest, trust),
     'maa.debug': appraiseGuestPolicy(claims, trust),
     'maa.vmpl':
       trust.vmpl === 'any'
         ? notRequired('the trust policy accepts any')
         : equal(`${trust.vmpl}`, text(`${prefix}vmpl`)),
-    'maa.measurement': appraiseMeasurement(claims, report, trust),
+    'maa.measurement': appraiseMeasurement(claims, guest, trust),
     'maa.reportData': equal(shown(reportData), text(`${prefix}reportdata`)),
     'maa.runtime': appraiseRuntime(claims['x-ms-runtime'], evidence.runtimeData)
   }
@@ -98,7 +97,7 @@ function appraiseIssuer(issuer: Json | undefined, endpoint: string, trust: Trust
 
 function appraiseTime(claims: JsonObject, trust: TrustPolicy, now: Date): Outcome {
   const { iat, nbf, exp } = claims
-  if (typeof iat !== 'number' || typeof nbf !== 'number' || typeof exp !== 'number') {
+  if (!isTime(iat) || !isTime(nbf) || !isTime(exp)) {
     return mismatch('iat, nbf and exp', `iat ${shown(iat)}, nbf ${shown(nbf)}, exp ${shown(exp)}`)
   }
   const seconds = now.getTime() / 1000
@@ -113,23 +112,38 @@ function appraiseTime(claims: JsonObject, trust: TrustPolicy, now: Date): Outcom
 }
 
 /** Compliance of the platform: the provider's verdict, and the patch levels that it saw. */
-function appraiseCompliance(claims: JsonObject, product: Product | undefined, trust: TrustPolicy): Outcome {
+function appraiseCompliance(claims: JsonObject, products: readonly Product[], trust: TrustPolicy): Outcome {
   const problems: string[] = []
   const status = claims['x-ms-compliance-status']
   if (status !== 'azure-compliant-uvm') problems.push(`status ${shown(status)}`)
-  if (trust.minimumTcb !== 'any') {
-    const least = product && trust.minimumTcb[product]
-    problems.push(...(least ? patchLevelProblems(claims, least) : ['patch levels of an unknown product']))
-  }
+  if (trust.minimumTcb !== 'any') problems.push(...patchLevelProblems(claims, products, trust.minimumTcb))
   return noProblems('"azure-compliant-uvm" with patch levels of at least the minimum', problems)
 }
 
-function patchLevelProblems(claims: JsonObject, { bootloader, tee, snp, microcode }: TcbVersion): string[] {
+/**
+ * The token does not say of which product the processor is. Without a report all are candidates, and the levels must
+ * reach the minimum of one of them.
+ */
+function patchLevelProblems(claims: JsonObject, products: readonly Product[], minimum: MinimumTcb): string[] {
+  const candidates = products.map((product) => levelsBelow(claims, minimum[product]))
+  if (candidates.length === 0) return ['patch levels of an unknown product']
+  if (candidates.some((below) => below.length === 0)) return []
+  return candidates.map((below, i) => `${products[i] ?? ''}: ${below.join(', ')}`)
+}
+
+function levelsBelow(claims: JsonObject, { bootloader, tee, snp, microcode }: TcbVersion): string[] {
   const minima = { 'bootloader-svn': bootloader, 'tee-svn': tee, 'snpfw-svn': snp, 'microcode-svn': microcode }
   return Object.entries(minima).flatMap(([name, minimum]) => {
     const level = claims[prefix + name]
     return typeof level === 'number' && level >= minimum ? [] : [`${name} ${shown(level)}, not at least ${minimum}`]
   })
+}
+
+function appraiseTokenHostData(claims: JsonObject, guest: Statement, trust: TrustPolicy): Outcome {
+  if (!guest.hostData.ok) return mismatch(`a readable ${guest.part}`, guest.hostData.problem)
+  return guest.part === 'token'
+    ? appraiseHostData(guest, trust)
+    : equal(shown(guest.hostData.value), shown(claims[`${prefix}hostdata`]))
 }
 
 /** Debugging and, beside it, migration: the provider reports both bits of the guest policy and judges neither. */
@@ -145,9 +159,9 @@ function appraiseGuestPolicy(claims: JsonObject, trust: TrustPolicy): Outcome {
 }
 
 /** The measurement, and that the endorsement which the provider saw is for it and by whom we trust. */
-function appraiseMeasurement(claims: JsonObject, report: Read<SnpReport>, trust: TrustPolicy): Outcome {
-  if (!report.ok) return mismatch('a readable report', report.problem)
-  const expected = encodeHex(report.value.measurement)
+function appraiseMeasurement(claims: JsonObject, guest: Statement, trust: TrustPolicy): Outcome {
+  if (!guest.measurement.ok) return mismatch(`a readable ${guest.part}`, guest.measurement.problem)
+  const expected = guest.measurement.value
   const measurement = claims[`${prefix}launchmeasurement`]
   const problems = measurement === expected ? [] : [shown(measurement)]
   if (trust.uvm !== 'any') {
@@ -170,10 +184,12 @@ function appraiseRuntime(runtime: Json | undefined, runtimeData: Uint8Array): Ou
   const ours = attemptSync(() => canonicalJson(parseRuntimeJson(runtimeData)))
   if (!ours.ok) return mismatch('readable runtime data', ours.problem)
   if (runtime === undefined) return mismatch('the runtime data', 'missing')
-  const theirs = canonicalJson(runtime)
-  if (ours.value === theirs) return match
-  const place = firstDifference(ours.value, theirs)
-  return mismatch(excerpt(ours.value, place), excerpt(theirs, place))
+  // JSON has numbers that are none: 1e999 is parsed as infinity.
+  const theirs = attemptSync(() => canonicalJson(runtime))
+  if (!theirs.ok) return mismatch('the runtime data', theirs.problem)
+  if (ours.value === theirs.value) return match
+  const place = firstDifference(ours.value, theirs.value)
+  return mismatch(excerpt(ours.value, place), excerpt(theirs.value, place))
 }
 
 function firstDifference(a: string, b: string): number {
@@ -190,6 +206,10 @@ function excerpt(text: string, place: number): string {
 
 function objectOf(value: Json | undefined): JsonObject {
   return isJsonObject(value) ? value : {}
+}
+
+function isTime(value: Json | undefined): value is number {
+  return typeof value === 'number' && Number.isFinite(value)
 }
 
 function instant(seconds: number): string {

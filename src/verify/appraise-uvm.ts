@@ -17,7 +17,7 @@ import type { SnpReport } from './snp-report.js'
 import type { TrustPolicy, UvmTrust } from './trust-policy.js'
 import { endorsementProblems, type UvmEndorsement } from './uvm-endorsement.js'
 
-const uvmClaims = ['uvm.signature', 'uvm.issuer', 'uvm.feed', 'uvm.svn', 'uvm.measurement'] as const
+export const uvmClaims = ['uvm.signature', 'uvm.issuer', 'uvm.feed', 'uvm.svn', 'uvm.measurement'] as const
 type UvmClaim = (typeof uvmClaims)[number]
 
 /** Whether the measured utility VM is one that its maker signed. */

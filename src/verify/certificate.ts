@@ -190,10 +190,12 @@ function readPssParameters(element: DerElement | undefined, label: string): Cert
   return { name: 'RSA-PSS', hash, saltLength: readSmallUnsigned(field(2), label) }
 }
 
+/** Nothing but the extensions may follow the key: unique identifiers are of the past (RFC 5280 section 4.1.2.8). */
 function readExtensions(optional: readonly DerElement[], label: string): Map<string, Extension> {
-  const wrapper = optional.find(({ tag }) => tag === contextTag(3))
   const extensions = new Map<string, Extension>()
-  if (wrapper === undefined) return extensions
+  if (optional.length === 0) return extensions
+  const wrapper = expectTag(optional[0], contextTag(3), `${label} extensions`)
+  if (optional.length > 1) throw new TypeError(`${label} has fields after its extensions`)
   for (const entry of readSequence(readDer(wrapper.contents, `${label} extensions`), `${label} extensions`)) {
     const fields = readSequence(entry, `${label} extension`)
     const name = readOid(fields[0], `${label} extension`)

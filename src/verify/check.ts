@@ -35,8 +35,9 @@ export const claims = [
 
 export type Claim = (typeof claims)[number]
 
+/** `warning`: the claim holds, and still somebody should read this. */
 export type Outcome =
-  | { readonly outcome: 'match' }
+  | { readonly outcome: 'match'; readonly warning?: string }
   | { readonly outcome: 'mismatch'; readonly expected: string; readonly actual: string }
   | { readonly outcome: 'not-required'; readonly reason: string }
 
@@ -49,6 +50,10 @@ export type Outcomes<C extends Claim = Claim> = { readonly [K in C]: Outcome }
 export type Read<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly problem: string }
 
 export const match: Outcome = { outcome: 'match' }
+
+export function matchWithWarning(warning: string): Outcome {
+  return { outcome: 'match', warning }
+}
 
 export function mismatch(expected: string, actual: string): Outcome {
   return { outcome: 'mismatch', expected, actual }
@@ -67,7 +72,7 @@ export function noProblems(expected: string, problems: readonly string[]): Outco
   return problems.length === 0 ? match : mismatch(expected, problems.join('; '))
 }
 
-/** The same outcome for several claims: not required, or not to be decided because their evidence cannot be read. */
+/** The same kind of outcome for several claims: not required, or not to be decided because their evidence cannot be read. */
 export function all<C extends Claim>(names: readonly C[], outcome: (claim: C) => Outcome): Outcomes<C> {
   return Object.fromEntries(names.map((name) => [name, outcome(name)])) as Outcomes<C>
 }
@@ -96,6 +101,7 @@ export function attemptSync<T>(read: () => T): Read<T> {
 
 /** A value from the evidence, as JSON, in a form fit for a terminal and a log; see {@link printable}. */
 export function shown(value: unknown): string {
+  if (typeof value === 'bigint') return `${value}`
   return value === undefined ? 'missing' : printable(JSON.stringify(value) ?? typeof value)
 }
 

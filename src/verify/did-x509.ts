@@ -1,6 +1,7 @@
-import { encodeBase64Url } from '../base/encoding.js'
+import { decodeBase64Url, encodeBase64Url } from '../base/encoding.js'
 import type { Certificate } from './certificate.js'
 import { extendedKeyUsages, isAuthority } from './certificate-chain.js'
+import { attemptSync } from './check.js'
 import { digest, type HashName } from './web-crypto.js'
 
 /** A did:x509 identifier (https://github.com/microsoft/did-x509, version 0) with `eku` policies only. */
@@ -12,19 +13,23 @@ export interface DidX509 {
   readonly extendedKeyUsages: readonly string[]
 }
 
-const hashNames: Readonly<Record<string, HashName>> = { sha256: 'SHA-256', sha384: 'SHA-384', sha512: 'SHA-512' }
+const hashes: Readonly<Record<string, { readonly hash: HashName; readonly length: number }>> = {
+  sha256: { hash: 'SHA-256', length: 32 },
+  sha384: { hash: 'SHA-384', length: 48 },
+  sha512: { hash: 'SHA-512', length: 64 }
+}
 
 /**
  * `undefined` for anything else, also for an identifier without a policy: it would let every leaf
- * under that authority sign.
+ * under that authority sign. A fingerprint that no digest can have is refused here, where somebody reads why.
  */
 export function parseDidX509(text: string): DidX509 | undefined {
-  const parsed =
-    /^did:x509:0:(sha256|sha384|sha512):([A-Za-z0-9_-]{43,86})((?:::eku:[0-2](?:\.\d{1,20}){1,30})+)$/.exec(text)
-  const [, hashName = '', fingerprint, policies] = parsed ?? []
-  const hash = hashNames[hashName]
-  if (hash === undefined || fingerprint === undefined || policies === undefined) return undefined
-  return { hash, fingerprint, extendedKeyUsages: policies.split('::eku:').slice(1) }
+  const parsed = /^did:x509:0:(sha256|sha384|sha512):([\w-]+)((?:::eku:[0-2](?:\.\d{1,20}){1,30})+)$/.exec(text)
+  const [, hashName = '', fingerprint = '', policies = ''] = parsed ?? []
+  const known = hashes[hashName]
+  const decoded = attemptSync(() => decodeBase64Url(fingerprint, 'fingerprint'))
+  if (known === undefined || !decoded.ok || decoded.value.length !== known.length) return undefined
+  return { hash: known.hash, fingerprint, extendedKeyUsages: policies.split('::eku:').slice(1) }
 }
 
 /**

@@ -55,6 +55,20 @@ export async function tokenSignatureProblems(token: MaaToken, keys: MaaKeySet | 
   return problems
 }
 
+const azureAttestation = /^https:\/\/(?:[a-z0-9-]+\.)+attest\.azure\.(?:net|us|cn)$/
+
+/**
+ * Whether a token's issuer is Microsoft's attestation service in one of Azure's clouds: an https origin below
+ * `attest.azure.net`, `attest.azure.us` or `attest.azure.cn`, on the default port.
+ *
+ * A token shows no chain to AMD's roots, so this is all that tells hardware from a simulation: an issuer's keys are
+ * fetched over TLS, and only Microsoft gets certificates for these names, so a simulation cannot sign as one of them.
+ * It is no reason to trust an issuer: anybody can have an instance there and write its policy.
+ */
+export function isAzureAttestation(issuer: unknown): boolean {
+  return typeof issuer === 'string' && azureAttestation.test(issuer)
+}
+
 function decodeObject(part: string, label: string): JsonObject {
   const value = parseStrictJson(utf8.decode(decodeBase64Url(part, label)), label)
   if (!isJsonObject(value)) throw new TypeError(`${label} is not a JSON object`)

@@ -4,6 +4,14 @@ const reportLength = 1184
 /** What the signature covers: everything before it. */
 const signedLength = 672
 
+/** What stands before the report in the firmware's own answer; the same specification, table "MSG_REPORT_RSP". */
+const answerHeaderLength = 32
+
+const signingKeyNames = new Map([
+  [1, 'VLEK'],
+  [7, 'no key']
+])
+
 /** Fields of an attestation report, as they stand in it. Authenticates nothing. */
 export interface SnpReport {
   readonly version: number
@@ -38,11 +46,14 @@ export function hasPolicyBit(report: SnpReport, bit: bigint): boolean {
   return ((report.policy >> bit) & 1n) === 1n
 }
 
-/** Reads every field; throws a `TypeError` only for another length than 1184 bytes. All numbers are little-endian. */
+/**
+ * Reads every field. All numbers are little-endian. Throws a `TypeError` only for another length than 1184
+ * bytes, or 1216 with the header of the firmware's answer.
+ */
 export function parseReport(report: Uint8Array): SnpReport {
-  if (report.length !== reportLength) throw new TypeError(`report has ${report.length} bytes, not ${reportLength}`)
   // A copy of our own: `slice` of a Node `Buffer` shares its memory.
-  const bytes = new Uint8Array(report)
+  const bytes = withoutAnswerHeader(new Uint8Array(report))
+  if (bytes.length !== reportLength) throw new TypeError(`report has ${bytes.length} bytes, not ${reportLength}`)
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const version = view.getUint32(0, true)
   const flags = view.getUint32(72, true)
@@ -70,15 +81,35 @@ export function parseReport(report: Uint8Array): SnpReport {
 /**
  * What keeps a report from being one that we understand: version 2 to 5, ECDSA P-384 with SHA-384
  * (algorithm 1), signed with the VCEK, chip id not masked, POLICY bit 17 set as the ABI demands, and
- * zeros wherever the signature does not reach, so that one report has one spelling.
+ * zeros wherever the signature does not reach, so that no byte goes unchecked.
+ *
+ * The certificate of a VLEK, a key that AMD lends to a cloud, names no chip. Azure's container groups sign with the
+ * VCEK, so nothing here accepts the other.
  */
 export function formatProblems(report: SnpReport): string[] {
   const problems: string[] = []
   if (report.version < 2 || report.version > 5) problems.push(`version ${report.version}`)
   if (report.signatureAlgorithm !== 1) problems.push(`signature algorithm ${report.signatureAlgorithm}`)
-  if (report.signingKey !== 0) problems.push(`signing key ${report.signingKey}`)
+  if (report.signingKey !== 0) {
+    problems.push(`signing key ${report.signingKey} (${signingKeyNames.get(report.signingKey) ?? 'reserved'})`)
+  }
   if (report.maskChipKey) problems.push('chip key masked')
   if (!hasPolicyBit(report, guestPolicyBit.mustBeOne)) problems.push('guest policy bit 17 is 0')
   if (report.signaturePadding.some((byte) => byte !== 0)) problems.push('bytes around the signature are not zero')
   return problems
+}
+
+/**
+ * Devices hand out the firmware's answer as it is, and evidence that somebody collected by hand may have it: status 0,
+ * the report's size, 24 zeros, the report. Removed only if it is exactly that. It says nothing about the guest, and
+ * the report behind it is signed.
+ */
+function withoutAnswerHeader(bytes: Uint8Array): Uint8Array {
+  if (bytes.length !== answerHeaderLength + reportLength) return bytes
+  const header = new DataView(bytes.buffer, bytes.byteOffset, answerHeaderLength)
+  const isHeader =
+    header.getUint32(0, true) === 0 &&
+    header.getUint32(4, true) === reportLength &&
+    bytes.subarray(8, answerHeaderLength).every((byte) => byte === 0)
+  return isHeader ? bytes.subarray(answerHeaderLength) : bytes
 }

@@ -1,6 +1,7 @@
 import type { SnpReport } from './snp-report.js'
 
-export type Product = 'milan' | 'genoa' | 'turin'
+export const products = ['milan', 'genoa', 'turin'] as const
+export type Product = (typeof products)[number]
 
 /** Security patch levels, each 0 to 255. */
 export interface TcbVersion {

@@ -72,6 +72,15 @@ export function readTrustPolicy(value: unknown): TrustPolicy {
   return policy
 }
 
+/**
+ * Where the token's word is all there is, its issuer must be one that the policy names. Throws a {@link VerifyError}
+ * with code `trust.invalid`.
+ */
+export function requireNamedProviders({ maa }: TrustPolicy): void {
+  if (typeof maa !== 'string') return
+  throw invalid([`maa is "${maa}", but where only the token is asked for it must name the attestation providers`])
+}
+
 /** Whether a digest is that of a well-known policy that allows everything, and so proves nothing. */
 export function isOpenPolicy(hostDataHex: string): boolean {
   return openPolicies.includes(hostDataHex)

@@ -32,13 +32,27 @@ export interface UvmEndorsement {
   readonly signedAt: Date | undefined
 }
 
-/** COSE header parameters: RFC 9052 section 3.1, RFC 9360 section 2, RFC 9597 (CWT claims). */
-const header = { algorithm: 1, critical: 2, contentType: 3, cwtClaims: 15, x5chain: 33, x5t: 34 } as const
+/** COSE header parameters: RFC 9052 section 3.1, RFC 9597 (CWT claims), RFC 9360 section 2, RFC 9995 (hash envelope). */
+const header = {
+  algorithm: 1,
+  critical: 2,
+  contentType: 3,
+  cwtClaims: 15,
+  x5chain: 33,
+  x5t: 34,
+  payloadHash: 258,
+  preimageContentType: 259
+} as const
 /** CWT claims (RFC 8392). */
 const cwt = { issuer: 1, subject: 2, issuedAt: 6 } as const
 const coseSign1Tag = 18
 const epochTag = 1
 const coseSha256 = -16
+const coseSha384 = -43
+/** A media type, by name and by its CoAP number (RFC 7252 section 12.3). */
+const octetStream: readonly unknown[] = ['application/octet-stream', 42]
+/** SHA-384, as the firmware measures a guest. */
+const measurementLength = 48
 
 const algorithms = new Map<unknown, SignatureScheme>([
   [-37, { name: 'RSA-PSS', hash: 'SHA-256', saltLength: 32 }],
@@ -49,9 +63,10 @@ const algorithms = new Map<unknown, SignatureScheme>([
 ])
 
 /**
- * Parses an endorsement in either form: issuer and feed as text-labelled headers, or as CWT claims;
- * the payload as JSON, or as the raw 48 bytes of the measurement. CBOR must have definite lengths and
- * shortest integers, and no map key twice. Throws an `Error` for everything else.
+ * Parses an endorsement in either form: issuer and feed as text-labelled headers with the payload as JSON, or
+ * as CWT claims with the 48 bytes of the measurement as payload (a hash envelope; written from descriptions,
+ * no sample was at hand). CBOR must have definite lengths and shortest integers, and no map key twice. Throws
+ * an `Error` for everything else.
  */
 export function parseUvmEndorsement(bytes: Uint8Array): UvmEndorsement {
   const message = decodeCbor(bytes)
@@ -64,11 +79,12 @@ export function parseUvmEndorsement(bytes: Uint8Array): UvmEndorsement {
     throw new TypeError('endorsement is not a COSE_Sign1 with its payload inside')
   }
   const headers = requireMap(decodeCbor(protectedHeader), 'protected header')
+  requireApart(headers, requireMap(unprotectedHeader, 'unprotected header'))
   if (headers.has(header.critical)) throw new TypeError('endorsement has critical headers that are not understood')
   const algorithm = algorithms.get(headers.get(header.algorithm))
   if (algorithm === undefined)
     throw new TypeError(`COSE algorithm ${shown(headers.get(header.algorithm))} is not supported`)
-  const statement = readPayload(payload, headers.get(header.contentType))
+  const statement = readPayload(payload, headers)
   const claims = readClaims(headers)
   return {
     protectedHeader,
@@ -140,7 +156,7 @@ function readClaims(
   if (signingTime !== undefined && !(signingTime instanceof Tagged && signingTime.tag === epochTag)) {
     throw new TypeError('signingtime is not an epoch time')
   }
-  const seconds = one('signing time', signingTime?.value, cwtClaims.get(cwt.issuedAt))
+  const seconds = one('signing time', signingTime?.value, epochOf(cwtClaims.get(cwt.issuedAt)))
   const svn = cwtClaims.get('svn')
   return {
     issuer: optionalText('issuer', one('issuer', headers.get('iss'), cwtClaims.get(cwt.issuer))),
@@ -150,8 +166,12 @@ function readClaims(
   }
 }
 
-function readPayload(payload: Uint8Array, contentType: unknown): { launchMeasurement: string; svns: number[] } {
-  if (payload.length === 48 && contentType === undefined) return { launchMeasurement: encodeHex(payload), svns: [] }
+type Statement = Pick<UvmEndorsement, 'launchMeasurement'> & { svns: number[] }
+
+function readPayload(payload: Uint8Array, headers: ReadonlyMap<unknown, unknown>): Statement {
+  const contentType = headers.get(header.contentType)
+  const isRaw = contentType === undefined || octetStream.includes(contentType)
+  if (isRaw && headers.has(header.cwtClaims)) return readRawMeasurement(payload, headers)
   if (contentType !== 'application/json') {
     throw new TypeError(`endorsement content type is ${shown(contentType)}, not "application/json"`)
   }
@@ -164,12 +184,32 @@ function readPayload(payload: Uint8Array, contentType: unknown): { launchMeasure
   return { launchMeasurement, svns: stated.filter((svn) => svn !== undefined).map(readSvn) }
 }
 
+/**
+ * The payload is the digest itself. In a hash envelope that says of what: a digest of some document, even
+ * one by the same signer, is not a measurement.
+ */
+function readRawMeasurement(payload: Uint8Array, headers: ReadonlyMap<unknown, unknown>): Statement {
+  const hash = headers.get(header.payloadHash)
+  const preimage = headers.get(header.preimageContentType)
+  if (hash !== undefined && hash !== coseSha384) throw new TypeError(`endorsement is by the hash ${shown(hash)}`)
+  if (preimage !== undefined && !octetStream.includes(preimage)) {
+    throw new TypeError(`endorsement is of ${shown(preimage)}, not of a measurement`)
+  }
+  if (payload.length !== measurementLength) throw new TypeError('endorsement payload is not 48 bytes')
+  return { launchMeasurement: encodeHex(payload), svns: [] }
+}
+
 /** A version number, given as a number or as its decimal digits. */
 export function readSvn(value: unknown): number {
   const svn = typeof value === 'string' && /^(?:0|[1-9]\d{0,9})$/.test(value) ? Number(value) : value
   if (typeof svn !== 'number' || !Number.isSafeInteger(svn) || svn < 0)
     throw new TypeError(`${shown(value)} is not an SVN`)
   return svn
+}
+
+/** Claim 6 is a number (RFC 8392 section 3.1.6), and tagged as a time by some signers all the same. */
+function epochOf(value: unknown): unknown {
+  return value instanceof Tagged && value.tag === epochTag ? (value.value as unknown) : value
 }
 
 function readEpoch(seconds: unknown): Date {
@@ -190,9 +230,19 @@ function optionalText(name: string, value: unknown): string | undefined {
   return value
 }
 
+/** Labels are integers or texts (RFC 9052 section 1.4); of others the decoder would not notice a repetition. */
 function requireMap(value: unknown, name: string): ReadonlyMap<unknown, unknown> {
   if (!(value instanceof Map)) throw new TypeError(`${name} is not a map`)
+  const isLabel = (label: unknown): boolean => typeof label === 'string' || Number.isSafeInteger(label)
+  if (![...value.keys()].every(isLabel)) throw new TypeError(`${name} has a label that is neither integer nor text`)
   return value
+}
+
+/** A label in both headers makes the message malformed (RFC 9052 section 3). The unprotected one is not read otherwise. */
+function requireApart(headers: ReadonlyMap<unknown, unknown>, unprotected: ReadonlyMap<unknown, unknown>): void {
+  for (const label of unprotected.keys()) {
+    if (headers.has(label)) throw new TypeError(`endorsement states the header ${shown(label)} twice`)
+  }
 }
 
 function isBytes(value: unknown): value is Uint8Array {

@@ -1,19 +1,20 @@
 import type { Sha256Hex } from '../base/digest.js'
-import { encodeHex } from '../base/encoding.js'
 import { isJsonObject } from '../base/json.js'
 import { productOfAmdArk } from './amd-roots.js'
 import { appraiseBinding } from './appraise-binding.js'
-import { appraiseHardware } from './appraise-hardware.js'
+import { appraiseHardware, hardwareClaims } from './appraise-hardware.js'
 import { appraiseMaa } from './appraise-maa.js'
-import { appraiseUvm } from './appraise-uvm.js'
+import { appraiseUvm, uvmClaims } from './appraise-uvm.js'
 import { parsePemCertificates } from './certificate.js'
-import { attempt, type Check, claims, type Outcomes, type Read } from './check.js'
+import { all, attempt, type Check, claims, notRequired, type Outcomes, type Read } from './check.js'
 import { VerifyError } from './errors.js'
 import type { EvidenceDocument } from './evidence.js'
-import { type MaaKeySet, type MaaToken, parseMaaToken } from './maa-token.js'
-import { readRuntimeData, type RouterRsaKey } from './runtime-data.js'
-import { parseReport } from './snp-report.js'
-import { readTrustPolicy, type TrustPolicy } from './trust-policy.js'
+import { isAzureAttestation, type MaaKeySet, type MaaToken, parseMaaToken } from './maa-token.js'
+import { readRuntimeData, type RouterRsaKey, type RuntimeData } from './runtime-data.js'
+import { parseReport, type SnpReport } from './snp-report.js'
+import { type Statement, statementOfReport, statementOfToken } from './statement.js'
+import { type Product, products as allProducts } from './tcb.js'
+import { readTrustPolicy, requireNamedProviders, type TrustPolicy } from './trust-policy.js'
 import { parseUvmEndorsement, type UvmEndorsement } from './uvm-endorsement.js'
 import { productOf, type VcekChain, vcekChain } from './vcek.js'
 import { sha256Hex } from './web-crypto.js'
@@ -42,7 +43,9 @@ export interface VerifiedEvidence {
 
 /**
  * `simulated` is true unless the chain ends in one of AMD's three roots: then no hardware protects
- * anything, whatever the verdict. `checks` has all claims, in the order of {@link claims}.
+ * anything, whatever the verdict. Where only the token was asked for there is no chain to tell by, and it is true
+ * unless the token's issuer is Azure's attestation service ({@link isAzureAttestation}).
+ * `checks` has all claims, in the order of {@link claims}.
  */
 export type Verdict =
   | {
@@ -59,6 +62,15 @@ export interface VerifyInputs {
   readonly nonce?: Uint8Array | undefined
   /** Keys of attestation providers, fetched by the caller over TLS from the endpoints that it trusts. */
   readonly maaKeys?: readonly MaaKeySet[] | undefined
+  /**
+   * `'both'` if left out: report and token, and that they agree (the report alone is the trust policy's `maa: 'none'`).
+   *
+   * `'maa'` believes the token's word for everything that the report would prove: no chain, no report and no
+   * endorsement is looked at, and the minimum TCB is that of whichever product suits the token. A provider can be
+   * anybody's, with a policy of the owner's that decides what the token says, so the trust policy must name the
+   * providers, and whoever writes it must have chosen them: a name taken from the evidence proves nothing.
+   */
+  readonly via?: 'both' | 'maa' | undefined
 }
 
 /**
@@ -68,7 +80,8 @@ export interface VerifyInputs {
  *
  * Needs no network and no clock. Wrong evidence is a verdict and not an exception. A {@link VerifyError}
  * says that an argument is no such thing: `evidence.unreadable` for what {@link parseEvidence} did not
- * return, `trust.invalid` for a policy with a field that is not decided.
+ * return and for inputs of another form, `trust.invalid` for a policy with a field that is not decided, or that
+ * names no attestation provider where only the token was asked for.
  */
 export async function verifyEvidence(
   evidence: EvidenceDocument,
@@ -78,36 +91,73 @@ export async function verifyEvidence(
   checkArguments(evidence, inputs)
   // Callers without types build policies by hand: a field that is missing must not pass as decided.
   const trust = readTrustPolicy(trustPolicy)
-  const report = await attempt(() => parseReport(evidence.snp.report))
-  const chain = await attempt(() => vcekChain(parsePemCertificates(evidence.snp.certificates, 'certificates')))
-  const endorsement = await attempt(() => readEndorsement(evidence))
   const runtimeData = await attempt(() => readRuntimeData(evidence.runtimeData))
   const token = await attempt(() => readToken(evidence))
-  const product = await attempt(() => (report.ok && chain.ok ? productOf(report.value, chain.value.vcek) : undefined))
-
+  const first = inputs.via === 'maa' ? relyOnToken(token, trust) : await appraiseReport(evidence, trust, inputs.now)
+  const { guest, products } = first
   const outcomes: Outcomes = {
-    ...(await appraiseHardware(report, chain, trust, inputs.now)),
-    ...(await appraiseUvm(endorsement, report, trust)),
-    ...(await appraiseBinding(evidence, report, runtimeData, trust, inputs.nonce)),
+    ...first.outcomes,
+    ...(await appraiseBinding(evidence, guest, runtimeData, trust, inputs.nonce)),
     ...(await appraiseMaa({
       evidence,
       token,
-      report,
-      product: product.ok ? product.value : undefined,
+      guest,
+      products,
       trust,
       keys: inputs.maaKeys ?? [],
       now: inputs.now
     }))
   }
   const checks = claims.map((claim): Check => ({ claim, ...outcomes[claim] }))
-  const simulated = await isSimulated(chain)
-  if (checks.some(({ outcome }) => outcome === 'mismatch') || !runtimeData.ok || !report.ok) {
+  return verdictOf(checks, first, runtimeData)
+}
+
+/** What the first path decided, and what it leaves for the claims that follow. */
+interface FirstPath {
+  readonly outcomes: Outcomes<(typeof hardwareClaims)[number] | (typeof uvmClaims)[number]>
+  readonly guest: Statement
+  readonly products: readonly Product[]
+  readonly simulated: boolean
+}
+
+async function appraiseReport(evidence: EvidenceDocument, trust: TrustPolicy, now: Date): Promise<FirstPath> {
+  const report = await attempt(() => parseReport(evidence.snp.report))
+  const chain = await attempt(() => vcekChain(parsePemCertificates(evidence.snp.certificates, 'certificates')))
+  const endorsement = await attempt(() => readEndorsement(evidence))
+  return {
+    outcomes: {
+      ...(await appraiseHardware(report, chain, trust, now)),
+      ...(await appraiseUvm(endorsement, report, trust))
+    },
+    guest: statementOfReport(report),
+    products: await productsOf(report, chain),
+    simulated: !chain.ok || productOfAmdArk(await sha256Hex(chain.value.ark.der)) === undefined
+  }
+}
+
+function relyOnToken(token: Read<MaaToken>, trust: TrustPolicy): FirstPath {
+  requireNamedProviders(trust)
+  return {
+    outcomes: all([...hardwareClaims, ...uvmClaims], () => notRequired('only the token was asked for')),
+    guest: statementOfToken(token),
+    products: allProducts,
+    simulated: !token.ok || !isAzureAttestation(token.value.claims['iss'])
+  }
+}
+
+function verdictOf(checks: readonly Check[], { guest, simulated }: FirstPath, runtimeData: Read<RuntimeData>): Verdict {
+  const { hostData } = guest
+  if (checks.some(({ outcome }) => outcome === 'mismatch') || !runtimeData.ok || !hostData.ok) {
     return { verdict: 'rejected', simulated, checks }
   }
   const { rsa, hpke, ed25519, nonce, tls } = runtimeData.value
-  const hostData = encodeHex(report.value.hostData)
-  const keys = { rsa, rsaThumbprint: rsa.kid, hpke, ed25519, nonce, hostData, tls }
+  const keys = { rsa, rsaThumbprint: rsa.kid, hpke, ed25519, nonce, hostData: hostData.value, tls }
   return { verdict: 'trusted', simulated, checks, evidence: keys as unknown as VerifiedEvidence }
+}
+
+async function productsOf(report: Read<SnpReport>, chain: Read<VcekChain>): Promise<readonly Product[]> {
+  const product = await attempt(() => (report.ok && chain.ok ? productOf(report.value, chain.value.vcek) : undefined))
+  return product.ok && product.value !== undefined ? [product.value] : []
 }
 
 function readEndorsement({ snp }: EvidenceDocument): UvmEndorsement {
@@ -118,10 +168,6 @@ function readEndorsement({ snp }: EvidenceDocument): UvmEndorsement {
 function readToken({ maa }: EvidenceDocument): MaaToken {
   if (maa === undefined) throw new TypeError('missing')
   return parseMaaToken(maa.token)
-}
-
-async function isSimulated(chain: Read<VcekChain>): Promise<boolean> {
-  return !chain.ok || productOfAmdArk(await sha256Hex(chain.value.ark.der)) === undefined
 }
 
 /** For callers without types: a document whose base64 nobody decoded, or a clock that says nothing. */
@@ -150,12 +196,15 @@ function* problemsOfInputs(inputs: unknown): Generator<string> {
     yield 'the inputs of the verification are missing'
     return
   }
-  const { now, nonce, maaKeys }: { readonly [name: string]: unknown } = inputs
+  const { now, nonce, maaKeys, via }: { readonly [name: string]: unknown } = inputs
   if (!(now instanceof Date) || Number.isNaN(now.getTime())) yield 'the time of verification is not a time'
   if (nonce !== undefined && (!isBytes(nonce) || nonce.length < 16 || nonce.length > 64)) {
     yield 'the nonce is not 16 to 64 bytes'
   }
-  if (maaKeys !== undefined && !Array.isArray(maaKeys)) yield 'the keys of attestation providers are not a list'
+  if (maaKeys !== undefined && !(Array.isArray(maaKeys) && maaKeys.every(isJsonObject))) {
+    yield 'the keys of attestation providers are not a list of key sets'
+  }
+  if (via !== undefined && via !== 'both' && via !== 'maa') yield 'the path is neither "both" nor "maa"'
 }
 
 const isBytes = (value: unknown): value is Uint8Array => value instanceof Uint8Array

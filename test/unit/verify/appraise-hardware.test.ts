@@ -1,8 +1,9 @@
+import { describe, expect, it } from '@jest/globals'
 import type { Claim } from '../../../src/verify/check.js'
 import { ecKey, extension, pem, rsaPssKey } from './certificate-forge.js'
 import * as asn1 from './der-writer.js'
 import { describeFaults } from './faults.js'
-import { type Changes, createWorld, put, type ReportView } from './forge.js'
+import { appraise, type Changes, createWorld, type Members, mismatchOf, put, type ReportView, sha256 } from './forge.js'
 
 const world = await createWorld()
 const stranger = { ark: await rsaPssKey(), ask: await rsaPssKey(), vcek: await ecKey() }
@@ -69,10 +70,22 @@ describeFaults('the report', world, [
       }
     }
   ],
+  [
+    'version 2 has no CPUID, whatever stands in its place',
+    [],
+    {
+      report: (view) => {
+        view.u32(0, 2)
+        view.set(392, [0x1b, 0xff, 0xff])
+      }
+    }
+  ],
+  ['version 0 is not', ['report.format'], field((view) => view.u32(0, 0))],
   ['version 1 is not', ['report.format'], field((view) => view.u32(0, 1))],
   ['version 6 is not', ['report.format'], field((view) => view.u32(0, 6))],
   ['another signature algorithm', ['report.format'], field((view) => view.u32(52, 2))],
   ['signed with the VLEK', ['report.format'], field((view) => view.u32(72, 1 << 2))],
+  ['signed with a key of a reserved number', ['report.format'], field((view) => view.u32(72, 2 << 2))],
   ['signed with no key', ['report.format'], field((view) => view.u32(72, 7 << 2))],
   ['chip key masked', ['report.format'], field((view) => view.u32(72, 2))],
   ['policy bit 17 not set', ['report.format'], field((view) => view.u64(8, 0x1001fn))],
@@ -81,6 +94,12 @@ describeFaults('the report', world, [
   ['end not zero', ['report.format'], { rawReport: patched(1183, 1) }],
   ['one byte short', withoutReport, { rawReport: (report) => report.subarray(0, 1183) }],
   ['one byte long', withoutReport, { rawReport: (report) => Buffer.concat([report, Buffer.alloc(1)]) }],
+  ["behind the header of the firmware's answer is accepted", [], inAnswer()],
+  ['behind a header with an error', withoutReport, inAnswer({ status: 22 })],
+  ['behind a header for another size', withoutReport, inAnswer({ size: 1183 })],
+  ['behind a header that is not zero', withoutReport, inAnswer({ last: 1 })],
+  ['behind two headers', withoutReport, sent((report) => answer(answer(report)))],
+  ['cut short behind a header', withoutReport, sent((report) => answer(report).subarray(0, 1215))],
   ['empty', [...withoutReport, 'maa.reportData'], { rawReport: () => new Uint8Array(0) }],
   ['r changed', ['report.signature'], { rawReport: patched(672, 0, 0, 0) }],
   ['r and s zero', ['report.signature'], { rawReport: (report) => report.fill(0, 672) }],
@@ -120,6 +139,11 @@ describeFaults('the TCB', world, [
   ['hardware id of another chip', ['vcek.hwid'], { vcekExtensions: { [`${amd}.4`]: new Uint8Array(64).fill(2) } }],
   ['hardware id cut to a prefix', ['vcek.hwid'], { vcekExtensions: { [`${amd}.4`]: new Uint8Array(8).fill(0xc1) } }],
   ['VCEK without hardware id', ['vcek.hwid'], { vcekExtensions: { [`${amd}.4`]: null } }],
+  [
+    'certificate of a VLEK, which names a cloud and no chip',
+    ['vcek.hwid'],
+    { vcekExtensions: { [`${amd}.4`]: null, [`${amd}.5`]: asn1.ia5String('azure.com') } }
+  ],
   ['CPU of another product than the VCEK', withoutProduct, { report: (view) => view.set(392, [0x19, 0x11]) }],
   ['CPU that nobody knows', withoutProduct, { report: (view) => view.set(392, [0x1b, 0x01]) }],
   [
@@ -128,6 +152,33 @@ describeFaults('the TCB', world, [
     { vcekExtensions: { [`${amd}.2`]: asn1.ia5String('Venice-A0') } }
   ],
   ['VCEK without product name', withoutProduct, { vcekExtensions: { [`${amd}.2`]: null } }],
+  [
+    'a patch level with a needless zero',
+    ['vcek.tcb'],
+    { vcekExtensions: { [`${amd}.3.1`]: asn1.der(0x02, Uint8Array.of(0, 4)) } }
+  ],
+  ['a patch level that is no integer', ['vcek.tcb'], { vcekExtensions: { [`${amd}.3.1`]: Uint8Array.of(4) } }],
+  [
+    'bytes after a patch level',
+    ['vcek.tcb'],
+    { vcekExtensions: { [`${amd}.3.1`]: Buffer.concat([asn1.integer(4), Buffer.alloc(1)]) } }
+  ],
+  ['another stepping of the product is accepted', [], { vcekExtensions: { [`${amd}.2`]: asn1.ia5String('Milan-B1') } }],
+  ['a product name without stepping is accepted', [], { vcekExtensions: { [`${amd}.2`]: asn1.ia5String('Milan') } }],
+  [
+    'a product name of another type of text',
+    withoutProduct,
+    { vcekExtensions: { [`${amd}.2`]: asn1.der(0x0c, Buffer.from('Milan-B0')) } }
+  ],
+  ['CPU at either end of the range of its product is accepted', [], { report: (view) => view.set(392, [0x19, 0x0f]) }],
+  ['Turin: level of 200 in its own place', ['vcek.tcb'], { ...turin(), report: (view) => view.set(391, [201]) }],
+  ['Turin: FMC of another VCEK', ['vcek.tcb'], { ...turin(), vcekExtensions: { [`${amd}.3.9`]: asn1.integer(2) } }],
+  ['Turin: reserved levels are no part of it', [], { ...turin(), vcekExtensions: { [`${amd}.3.4`]: asn1.integer(9) } }],
+  [
+    'Turin: hardware id of 64 bytes',
+    ['vcek.hwid'],
+    { ...turin(), vcekExtensions: { [`${amd}.4`]: Buffer.concat([Buffer.alloc(8, 0xc1), Buffer.alloc(56)]) } }
+  ],
   ['Turin: FMC below the minimum', ['tcb.minimum'], { ...turin(), report: (view) => view.set(480, [0]) }],
   ['Turin: VCEK without FMC', ['vcek.tcb'], { ...turin(), vcekExtensions: { [`${amd}.3.9`]: null } }],
   ['Turin: chip id longer than 8 bytes', ['vcek.hwid'], { ...turin(), report: (view) => view.set(424, [1]) }]
@@ -146,6 +197,11 @@ describeFaults('the certificate chain', world, [
     'foreign root that the trust policy does not name',
     ['ark.pinned'],
     { trust: put(['11'.repeat(32)], 'roots', 'arkSha256') }
+  ],
+  [
+    'root with the same key and name, issued again',
+    ['ark.pinned'],
+    { ark: {}, trust: put([sha256(world.arks.Milan).toString('hex')], 'roots', 'arkSha256') }
   ],
   ['only AMD roots are trusted', ['ark.pinned'], { trust: put('amd', 'roots') }],
   ['issuer by another name', ['vcek.chain'], { vcek: { issuer: 'SEV-Other' } }],
@@ -204,6 +260,65 @@ describeFaults('the certificate chain', world, [
     { vcek: { extensions: [extension('1.2.3', asn1.nullValue), extension('1.2.3', asn1.nullValue)] } }
   ]
 ])
+
+describe('what a person reads of the report', () => {
+  const formatOf = async (change: (report: ReportView) => void): Promise<string> =>
+    mismatchOf(await appraise(world, { report: change }), 'report.format').actual
+
+  it('names the key that signed it', async () => {
+    expect(await formatOf((view) => view.u32(72, 1 << 2))).toBe('signing key 1 (VLEK)')
+    expect(await formatOf((view) => view.u32(72, 7 << 2))).toBe('signing key 7 (no key)')
+    expect(await formatOf((view) => view.u32(72, 2 << 2))).toBe('signing key 2 (reserved)')
+  })
+
+  it('names everything that is wrong with its form', async () => {
+    const actual = await formatOf((view) => {
+      view.u32(0, 6)
+      view.u32(52, 2)
+      view.u32(72, 2 | (1 << 2))
+      view.u64(8, 0x1001fn)
+    })
+    expect(actual).toBe(
+      'version 6; signature algorithm 2; signing key 1 (VLEK); chip key masked; guest policy bit 17 is 0'
+    )
+  })
+
+  it('names all three patch levels that are too low, each with its components', async () => {
+    const verdict = await appraise(world, {
+      report: (view) => {
+        for (const offset of [384, 480, 496]) view.set(offset, [3])
+      }
+    })
+    const below = 'bootloader 3, tee 0, snp 24, microcode 219'
+    expect(mismatchOf(verdict, 'tcb.minimum')).toEqual({
+      expected: 'milan: at least bootloader 4, tee 0, snp 24, microcode 219',
+      actual: `reported ${below}; committed ${below}; launch ${below}`
+    })
+  })
+})
+
+/** Evidence whose report is sent in another form; the token was made from the report itself. */
+function sent(form: (report: Uint8Array) => Uint8Array): Changes {
+  return {
+    document: (document) => {
+      const snp = document['snp'] as Members
+      snp['report'] = Buffer.from(form(Buffer.from(String(snp['report']), 'base64'))).toString('base64')
+    }
+  }
+}
+
+function inAnswer(header: Parameters<typeof answer>[1] = {}): Changes {
+  return sent((report) => answer(report, header))
+}
+
+/** The firmware's answer to a guest: status, size of the report, 24 zeros, the report. */
+function answer(report: Uint8Array, { status = 0, size = 1184, last = 0 } = {}): Uint8Array {
+  const header = Buffer.alloc(32)
+  header.writeUInt32LE(status, 0)
+  header.writeUInt32LE(size, 4)
+  header[31] = last
+  return Buffer.concat([header, report])
+}
 
 /** Good evidence of Turin, whose TCB has another layout and whose chip id is shorter. */
 function turin(): Changes {

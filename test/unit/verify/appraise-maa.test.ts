@@ -29,6 +29,7 @@ const own = await maaKeySet(world.maa)
 describeFaults('the token', world, [
   ['signed by a stranger', ['maa.signature'], { maaSigner: stranger.maa }],
   ['unknown key id', ['maa.signature'], { tokenHeader: put('other', 'kid') }],
+  ['a key id that is a number', ['maa.signature'], { tokenHeader: put(1, 'kid') }],
   ['no key id', ['maa.signature'], { tokenHeader: put(undefined, 'kid') }],
   ['algorithm none', ['maa.signature'], { tokenHeader: put('none', 'alg') }],
   ['algorithm HS256', ['maa.signature'], { tokenHeader: put('HS256', 'alg') }],
@@ -77,6 +78,14 @@ describeFaults('the token', world, [
   ['too old', ['maa.time'], claim(seconds - 361, 'iat')],
   ['times as text', ['maa.time'], claim(`${seconds}`, 'iat')],
   ['no times', ['maa.time'], claim(undefined, 'exp')],
+  ['no time of issue', ['maa.time'], claim(undefined, 'iat')],
+  ['no time from which it is valid', ['maa.time'], claim(undefined, 'nbf')],
+  [
+    'a time that no clock reaches',
+    ['maa.signature', 'maa.time'],
+    { rawToken: (token) => replaceInPayload(token, /"exp":\d+/, '"exp":1e999') }
+  ],
+  ['the hash of the policy of the provider, whatever it is', [], claim('AAAA', 'x-ms-policy-hash')],
   ['another type', ['maa.type'], claim('azurevm', 'x-ms-attestation-type')],
   ['compliant as a VM', ['maa.compliance'], claim('azure-compliant-cvm', 'x-ms-compliance-status')],
   ['no compliance', ['maa.compliance'], claim(undefined, 'x-ms-compliance-status')],
@@ -93,6 +102,12 @@ describeFaults('the token', world, [
   ['debuggable', ['maa.debug'], claim(true, key('is-debuggable'))],
   ['debuggable as text', ['maa.debug'], claim('false', key('is-debuggable'))],
   ['migration allowed', ['maa.debug'], claim(true, key('migration-allowed'))],
+  ['no word about debugging', ['maa.debug'], claim(undefined, key('is-debuggable'))],
+  [
+    'migration allowed where debugging is not looked at',
+    ['maa.debug'],
+    { ...claim(true, key('migration-allowed')), trust: put('any', 'debug') }
+  ],
   ['VMPL 1', ['maa.vmpl'], claim(1, key('vmpl'))],
   ['VMPL as text', ['maa.vmpl'], claim('0', key('vmpl'))],
   ['another measurement', ['maa.measurement'], claim('00'.repeat(48), key('launchmeasurement'))],
@@ -102,6 +117,10 @@ describeFaults('the token', world, [
     claim('00'.repeat(48), key('uvm-endorsement'), key('launchmeasurement'))
   ],
   ['endorsement with too low an SVN', ['maa.measurement'], claim('99', key('uvm-endorsement'), key('guestsvn'))],
+  ['endorsement with its SVN as a number', [], claim(100, key('uvm-endorsement'), key('guestsvn'))],
+  ['endorsement without SVN', ['maa.measurement'], claim(undefined, key('uvm-endorsement'), key('guestsvn'))],
+  ['endorsement that is a list', ['maa.measurement'], claim([], key('uvm-endorsement'))],
+  ['headers of the endorsement missing', ['maa.measurement'], claim(undefined, key('uvm-endorsement-headers'))],
   ['endorsement missing', ['maa.measurement'], claim(undefined, key('uvm-endorsement'))],
   [
     'endorsement by another issuer',
@@ -111,6 +130,11 @@ describeFaults('the token', world, [
   ['endorsement in another feed', ['maa.measurement'], claim('x', key('uvm-endorsement-headers'), 'feed')],
   ['another report data', ['maa.reportData'], claim('00'.repeat(64), key('reportdata'))],
   ['another runtime claim', ['maa.runtime'], claim('x', 'x-ms-runtime', 'confrouter', 'hpke')],
+  [
+    'a number in the runtime claim that is none',
+    ['maa.signature', 'maa.runtime'],
+    { rawToken: (token) => replaceInPayload(token, '"v":1', '"v":1e999') }
+  ],
   ['a release target in the runtime claim', ['maa.runtime'], claim([{ kty: 'RSA' }], 'x-ms-runtime', 'keys')],
   ['no runtime claim', ['maa.runtime'], claim(undefined, 'x-ms-runtime')],
   [
@@ -138,6 +162,11 @@ function reversed(value: unknown): unknown {
       .reverse()
       .map(([name, member]) => [name, reversed(member)])
   )
+}
+
+function replaceInPayload(token: string, search: string | RegExp, replacement: string): string {
+  const payload = Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()
+  return replacePart(token, 1, payload.replace(search, replacement))
 }
 
 function replacePart(token: string, index: number, json: string): string {

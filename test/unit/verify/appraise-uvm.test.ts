@@ -1,36 +1,87 @@
+import { createHash } from 'node:crypto'
 import { decode, encode, Tagged } from 'cborg'
 import type { Claim } from '../../../src/verify/check.js'
 import { ecKey, extension } from './certificate-forge.js'
 import * as asn1 from './der-writer.js'
 import { describeFaults } from './faults.js'
-import { createWorld, now, put, uvmEku } from './forge.js'
+import { type Changes, createWorld, now, put, uvmEku } from './forge.js'
 
 const world = await createWorld()
-const stranger = { vcek: await ecKey(), uvmRoot: await ecKey(), uvmLeaf: await ecKey() }
+const stranger = { vcek: await ecKey(), p256: await ecKey('P-256'), uvmRoot: await ecKey(), uvmLeaf: await ecKey() }
 const unreadable: readonly Claim[] = ['uvm.signature', 'uvm.issuer', 'uvm.feed', 'uvm.svn', 'uvm.measurement']
 const foreignIssuer = `did:x509:0:sha256:${'A'.repeat(43)}::eku:${uvmEku}`
 
 describeFaults('the UVM endorsement', world, [
-  ['ECDSA is accepted', [], { uvmSigner: stranger.vcek, uvmHeader: (header) => header.set(1, -35) }],
+  ['ES384 is accepted', [], { uvmSigner: stranger.vcek, uvmHeader: (header) => header.set(1, -35) }],
   [
-    'issuer and feed as CWT claims, measurement as raw bytes, are accepted',
+    'ES256 is accepted',
     [],
-    {
-      uvmHeader: (header) => {
-        header.set(
-          15,
-          new Map<unknown, unknown>([
-            [1, header.get('iss')],
-            [2, header.get('feed')],
-            [6, 1750000000],
-            ['svn', 104]
-          ])
-        )
-        for (const name of ['iss', 'feed', 'signingtime', 3]) header.delete(name)
-      },
-      uvmPayload: () => Buffer.alloc(48, 0x5a)
-    }
+    { uvmSigner: stranger.p256, uvmHash: { name: 'sha256' }, uvmHeader: (header) => header.set(1, -7) }
   ],
+  ['PS256 is accepted', [], { uvmHash: { name: 'sha256', saltLength: 32 }, uvmHeader: (header) => header.set(1, -37) }],
+  ['PS512 is accepted', [], { uvmHash: { name: 'sha512', saltLength: 64 }, uvmHeader: (header) => header.set(1, -39) }],
+  [
+    'PS512 with the salt of another',
+    ['uvm.signature'],
+    { uvmHash: { name: 'sha512', saltLength: 48 }, uvmHeader: (header) => header.set(1, -39) }
+  ],
+  [
+    'ES256 with a key on P-384',
+    ['uvm.signature'],
+    { uvmSigner: stranger.vcek, uvmHash: { name: 'sha256' }, uvmHeader: (header) => header.set(1, -7) }
+  ],
+  ['PSS with an elliptic key', ['uvm.signature'], { uvmSigner: stranger.vcek }],
+  ['RSA with PKCS #1 padding', unreadable, { uvmHeader: (header) => header.set(1, -258) }],
+  ['issuer and feed as CWT claims, measurement as raw bytes, are accepted', [], hashEnvelope()],
+  ['the same, with a time that is tagged as one', [], hashEnvelope({ claims: [[6, new Tagged(1, 1750000000)]] })],
+  ['the same, with its SVN as text', [], hashEnvelope({ claims: [['svn', '104']] })],
+  ['the same, without a time', [], hashEnvelope({ claims: [[6, undefined]] })],
+  ['the same, with its type named', [], hashEnvelope({ header: [[3, 'application/octet-stream']] })],
+  [
+    'the same, as a hash envelope of bytes by SHA-384',
+    [],
+    hashEnvelope({
+      header: [
+        [258, -43],
+        [259, 'application/octet-stream']
+      ]
+    })
+  ],
+  [
+    'the same, with the number of that type',
+    [],
+    hashEnvelope({
+      header: [
+        [258, -43],
+        [259, 42]
+      ]
+    })
+  ],
+  [
+    'a hash envelope of a document by the same signer is no measurement',
+    unreadable,
+    hashEnvelope({
+      header: [
+        [258, -43],
+        [259, 'application/json']
+      ]
+    })
+  ],
+  ['a hash envelope by another hash', unreadable, hashEnvelope({ header: [[258, -16]] })],
+  ['a hash envelope without CWT claims', unreadable, hashEnvelope({ header: [[15, undefined]] })],
+  ['a hash envelope of 47 bytes', unreadable, hashEnvelope({ payload: Buffer.alloc(47, 0x5a) })],
+  ['a hash envelope of another measurement', ['uvm.measurement'], hashEnvelope({ payload: Buffer.alloc(48, 1) })],
+  ['a hash envelope without SVN', ['uvm.svn'], hashEnvelope({ claims: [['svn', undefined]] })],
+  ['a hash envelope with too low an SVN', ['uvm.svn'], hashEnvelope({ claims: [['svn', 99]] })],
+  ['a hash envelope with an SVN below zero', unreadable, hashEnvelope({ claims: [['svn', -1]] })],
+  ['a hash envelope without issuer', ['uvm.issuer'], hashEnvelope({ claims: [[1, undefined]] })],
+  ['a hash envelope without feed', ['uvm.feed'], hashEnvelope({ claims: [[2, undefined]] })],
+  [
+    'a hash envelope that was signed after the leaf had expired',
+    ['uvm.signature'],
+    hashEnvelope({ claims: [[6, now.getTime() / 1000]] })
+  ],
+  ['a hash envelope with a time as text', unreadable, hashEnvelope({ claims: [[6, '1750000000']] })],
   ['CWT claims with too low an SVN', ['uvm.svn'], { uvmHeader: (header) => header.set(15, new Map([['svn', 99]])) }],
   [
     'CWT claims that contradict the headers',
@@ -38,6 +89,31 @@ describeFaults('the UVM endorsement', world, [
     { uvmHeader: (header) => header.set(15, new Map([[2, 'Other']])) }
   ],
   ['no signing time: dates are not looked at', [], { uvmHeader: (header) => void header.delete('signingtime') }],
+  [
+    'the SVN as an integer alone',
+    [],
+    {
+      uvmPayload: (payload) => {
+        put(undefined, 'x-ms-sevsnpvm-guestsvn')(payload)
+        put(100, 'x-ms-sevsnpvm-guestsvn-int')(payload)
+      }
+    }
+  ],
+  [
+    'the SVN as a number under its name of old',
+    [],
+    { uvmPayload: (payload) => void put(100, 'x-ms-sevsnpvm-guestsvn')(payload) }
+  ],
+  ['an issuer with two key usages, both there', [], issuedAs(['1.3.6.1.4.1.311.76.59.1.1', uvmEku])],
+  ['an issuer with two key usages, one there', ['uvm.issuer'], issuedAs([uvmEku, '1.2.3.4'])],
+  ['an issuer by SHA-384', [], issuedAs([uvmEku], 'sha384')],
+  ['an issuer by SHA-512', [], issuedAs([uvmEku], 'sha512')],
+  ['an issuer by the fingerprint of its leaf', ['uvm.issuer'], issuedAs([uvmEku], 'sha256', 'leaf')],
+  [
+    'the trusted issuer with a policy more is another issuer',
+    ['uvm.issuer'],
+    { uvmHeader: (header) => header.set('iss', `${String(header.get('iss'))}::eku:1.3.6.1.4.1.311.76.59.1.1`) }
+  ],
   ['no x5t', [], { uvmHeader: (header) => void header.delete(34) }],
   [
     'signed after the leaf had expired',
@@ -165,8 +241,66 @@ describeFaults('the UVM endorsement', world, [
     { rawUvm: (bytes) => Uint8Array.of(0xd2, 0x98, 0x04, ...bytes.subarray(2)) }
   ],
   ['header twice in the protected map', unreadable, { rawUvm: withHeaderTwice }],
+  ['header in both maps', unreadable, { uvmUnprotected: new Map([['feed', 'ContainerPlat-AMD-UVM']]) }],
+  ['certificates in both maps', unreadable, { uvmUnprotected: new Map([[33, new Uint8Array(1)]]) }],
+  ['other headers beside, which nobody signs, are not looked at', [], { uvmUnprotected: new Map([['timestamp', 1]]) }],
+  ['label of bytes', unreadable, { uvmHeader: (header) => header.set(new Uint8Array(1), 1) }],
+  ['label of bytes in the map that nobody signs', unreadable, { uvmUnprotected: new Map([[new Uint8Array(1), 1]]) }],
+  ['one certificate alone', ['uvm.issuer'], { uvmHeader: (header) => header.set(33, firstOf(header.get(33))) }],
   ['nested without end', unreadable, { rawUvm: () => new Uint8Array(90_000).fill(0x81) }]
 ])
+
+interface EnvelopeChanges {
+  readonly claims?: readonly (readonly [unknown, unknown])[]
+  readonly header?: readonly (readonly [unknown, unknown])[]
+  readonly payload?: Uint8Array
+}
+
+/** The newer form, with members replaced; `undefined` leaves one out. */
+function hashEnvelope({ claims = [], header: others = [], payload }: EnvelopeChanges = {}): Changes {
+  const assign = (map: Map<unknown, unknown>, members: EnvelopeChanges['claims'] = []): void => {
+    for (const [label, value] of members) {
+      if (value === undefined) map.delete(label)
+      else map.set(label, value)
+    }
+  }
+  return {
+    uvmHeader: (header) => {
+      const cwt = new Map<unknown, unknown>([
+        [1, header.get('iss')],
+        [2, header.get('feed')],
+        [6, 1750000000],
+        ['svn', 104]
+      ])
+      for (const name of ['iss', 'feed', 'signingtime', 3]) header.delete(name)
+      assign(cwt, claims)
+      header.set(15, cwt)
+      assign(header, others)
+    },
+    uvmPayload: () => payload ?? Buffer.alloc(48, 0x5a)
+  }
+}
+
+/** An issuer of other policies, the same in endorsement, token and trust policy. */
+function issuedAs(usages: readonly string[], hash = 'sha256', certificate: 'root' | 'leaf' = 'root'): Changes {
+  const identifier = (der: Uint8Array): string =>
+    [`did:x509:0:${hash}:${createHash(hash).update(der).digest('base64url')}`, ...usages].join('::eku:')
+  // The leaf is another one each time; its fingerprint is taken from the header when there is one.
+  let issuer = identifier(world.uvmRootCertificate)
+  return {
+    uvmHeader: (header) => {
+      if (certificate === 'leaf') issuer = identifier(firstOf(header.get(33)))
+      header.set('iss', issuer)
+    },
+    claims: (claims) => put(issuer, 'x-ms-sevsnpvm-uvm-endorsement-headers', 'iss')(claims),
+    trust: (trust) => put(issuer, 'uvm', 'issuer')(trust)
+  }
+}
+
+function firstOf(chain: unknown): Uint8Array {
+  const [first] = chain as readonly Uint8Array[]
+  return first ?? new Uint8Array(0)
+}
 
 function changed(bytes: Uint8Array, offset: number): Uint8Array {
   const copy = Uint8Array.from(bytes)

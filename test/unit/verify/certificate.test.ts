@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals'
 import { isSignedBy, parseCertificate, parsePemCertificates } from '../../../src/verify/certificate.js'
 import { readBoolean, readDer, readOid, readSmallUnsigned, readTime, readUnsigned } from '../../../src/verify/der.js'
 import { certificate, ecKey, pem, rsaPkcs1Key, rsaPssKey } from './certificate-forge.js'
+import { type DerNode, parseTree, write } from './der-tree.js'
 import * as asn1 from './der-writer.js'
 
 const hex = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text.replace(/ /g, ''), 'hex'))
@@ -109,6 +110,22 @@ describe('certificates', () => {
     }
     const der = await certificate({ subject: 'A', issuer: 'A', subjectKey: key, issuerKey: key, alter: swap })
     expect(() => parseCertificate(der, 'it')).toThrow('two different signature algorithms')
+  })
+
+  it.each([
+    ['extensions twice', 0xa3, 7],
+    ['a field after its extensions', 0xa4, 8],
+    ['a unique identifier of its issuer', 0x81, 7],
+    ['a unique identifier of its subject', 0xa2, 7]
+  ])('are refused with %s', async (_, tag, place) => {
+    const key = await ecKey()
+    const insert = (tbs: Uint8Array): Uint8Array => {
+      const { tag: outer, contents } = parseTree(tbs)
+      const fields = contents as readonly DerNode[]
+      return write({ tag: outer, contents: fields.toSpliced(place, 0, { tag, contents: asn1.sequence() }) }) ?? tbs
+    }
+    const der = await certificate({ subject: 'A', issuer: 'A', subjectKey: key, issuerKey: key, alter: insert })
+    expect(() => parseCertificate(der, 'it')).toThrow(/it extensions is missing|it has fields after its extensions/)
   })
 
   it('are refused above 16 KiB, in texts above 64 KiB and in chains above 8', async () => {

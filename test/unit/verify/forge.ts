@@ -1,9 +1,16 @@
-import { createHash, sign as signBytes, type KeyObject, KeyObject as NodeKey, randomBytes } from 'node:crypto'
+import {
+  constants,
+  createHash,
+  sign as signBytes,
+  type KeyObject,
+  KeyObject as NodeKey,
+  randomBytes
+} from 'node:crypto'
 import { encode, Tagged } from 'cborg'
 import { readTrustPolicy, type TrustPolicy } from '../../../src/verify/trust-policy.js'
 import type { Claim } from '../../../src/verify/check.js'
 import { parseEvidence } from '../../../src/verify/evidence.js'
-import { type Verdict, verifyEvidence } from '../../../src/verify/verify-evidence.js'
+import { type Verdict, verifyEvidence, type VerifyInputs } from '../../../src/verify/verify-evidence.js'
 import type { MaaKeySet } from '../../../src/verify/maa-token.js'
 import * as asn1 from './der-writer.js'
 import {
@@ -69,6 +76,11 @@ export interface Changes {
   readonly uvmLeaf?: Partial<CertificateOptions>
   readonly uvmIntermediate?: Partial<CertificateOptions>
   readonly uvmSigner?: KeyPair
+  /** SHA-384 with a salt of 48 bytes unless this says otherwise. */
+  readonly uvmHash?: { readonly name: 'sha256' | 'sha384' | 'sha512'; readonly saltLength?: number }
+  /** The protected header as it is encoded, before it is signed. */
+  readonly uvmProtected?: (bytes: Uint8Array) => Uint8Array
+  readonly uvmUnprotected?: ReadonlyMap<unknown, unknown>
   readonly rawUvm?: (bytes: Uint8Array) => Uint8Array
   readonly claims?: (claims: Members) => void
   readonly tokenHeader?: (header: Members) => void
@@ -77,12 +89,13 @@ export interface Changes {
   readonly maaKeys?: (keys: MaaKeySet[]) => MaaKeySet[]
   readonly document?: (document: Members) => void
   readonly trust?: (trust: Members) => void
+  readonly via?: 'both' | 'maa'
 }
 
 export interface Forged {
   readonly document: Members
   readonly trust: TrustPolicy
-  readonly inputs: { readonly now: Date; readonly nonce: Uint8Array; readonly maaKeys: readonly MaaKeySet[] }
+  readonly inputs: VerifyInputs & { readonly nonce: Uint8Array; readonly maaKeys: readonly MaaKeySet[] }
 }
 
 export const now = new Date('2026-06-01T12:00:00Z')
@@ -99,10 +112,11 @@ const products = {
   Turin: { name: 'Turin-B0', cpuid: [0x1a, 0x02, 0x01], tcb: [1, 2, 3, 4, 0, 0, 0, 200], hardwareId: 8 }
 } as const
 
-export async function createWorld(): Promise<World> {
+/** AMD's own authorities have keys of 4096 bits, which take seconds to make; nothing depends on their length. */
+export async function createWorld(authorityBits = 2048): Promise<World> {
   const [ark, ask, vcek, uvmRoot, uvmIntermediate, uvmLeaf, maa, router] = await Promise.all([
-    rsaPssKey(),
-    rsaPssKey(),
+    rsaPssKey('SHA-384', authorityBits),
+    rsaPssKey('SHA-384', authorityBits),
     ecKey(),
     ecKey(),
     ecKey(),
@@ -169,7 +183,8 @@ export async function forge(world: World, changes: Changes = {}): Promise<Forged
     maximumAgeSeconds: 300
   }
   changes.trust?.(trust)
-  return { document, trust: readTrustPolicy(trust), inputs: { now, nonce, maaKeys: tokenAndKeys.keys } }
+  const inputs = { now, nonce, maaKeys: tokenAndKeys.keys, via: changes.via }
+  return { document, trust: readTrustPolicy(trust), inputs }
 }
 
 async function forgeRuntimeData(world: World, changes: Changes): Promise<Buffer> {
@@ -313,21 +328,23 @@ async function forgeEndorsement(world: World, changes: Changes): Promise<{ endor
   const good = { 'x-ms-sevsnpvm-guestsvn': '100', [launchMeasurementName]: measurement.toString('hex') }
   const value = changes.uvmPayload?.(good) ?? good
   const payload = value instanceof Uint8Array ? new Uint8Array(value) : new TextEncoder().encode(JSON.stringify(value))
-  const protectedHeader = encode(header)
+  const encoded = encode(header)
+  const protectedHeader = changes.uvmProtected?.(encoded) ?? encoded
   const input = encode(['Signature1', protectedHeader, new Uint8Array(0), payload])
-  const signature = signCose(changes.uvmSigner ?? world.uvmLeaf, input)
-  const endorsement = encode(new Tagged(18, [protectedHeader, new Map(), payload, signature]))
+  const signature = signCose(changes.uvmSigner ?? world.uvmLeaf, input, changes.uvmHash ?? { name: 'sha384' })
+  const unprotected = changes.uvmUnprotected ?? new Map()
+  const endorsement = encode(new Tagged(18, [protectedHeader, unprotected, payload, signature]))
   return { endorsement: changes.rawUvm?.(endorsement) ?? endorsement, issuer }
 }
 
-/** PS384 with an RSA key, ES384 with an elliptic one. */
-function signCose(pair: KeyPair, input: Uint8Array): Uint8Array {
+/** PSS with an RSA key, ECDSA with an elliptic one. */
+function signCose(pair: KeyPair, input: Uint8Array, hash: NonNullable<Changes['uvmHash']>): Uint8Array {
   const key = nodePrivateKey(pair)
   const options =
     key.asymmetricKeyType === 'ec'
       ? ({ key, dsaEncoding: 'ieee-p1363' } as const)
-      : { key, padding: 6 /* RSA_PKCS1_PSS_PADDING */, saltLength: 48 }
-  return new Uint8Array(signBytes('sha384', input, options))
+      : { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: hash.saltLength ?? 48 }
+  return new Uint8Array(signBytes(hash.name, input, options))
 }
 
 async function forgeToken(

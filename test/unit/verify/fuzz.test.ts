@@ -2,22 +2,14 @@ import { describe, expect, it } from '@jest/globals'
 import { VerifyError } from '../../../src/verify/errors.js'
 import { parseEvidence } from '../../../src/verify/evidence.js'
 import { verifyEvidence } from '../../../src/verify/verify-evidence.js'
-import { createWorld, forge, type Members } from './forge.js'
+import { pem } from './certificate-forge.js'
+import * as asn1 from './der-writer.js'
+import { createWorld, forge, type Members, mismatches } from './forge.js'
+import { generator } from './generator.js'
 
 const world = await createWorld()
 /** Enough to reach every reader many times; raise it for a search. */
 const rounds = 60
-
-/** Deterministic 32-bit generator (mulberry32), so that a failure can be run again. */
-function generator(seed: number): (below: number) => number {
-  let state = seed
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % below
-  }
-}
 
 /** One to four faults: a byte changed, a stretch removed, repeated or filled. */
 function mutate(bytes: Uint8Array, random: (below: number) => number): Uint8Array {
@@ -104,4 +96,104 @@ describe('verifyEvidence on damaged evidence', () => {
       }
     }
   })
+
+  it('rejects and never throws: garbage in the forms of DER and CBOR, in every part', async () => {
+    const random = generator(9)
+    const { document, trust, inputs } = await forge(world)
+    for (let round = 0; round < 3 * rounds; round++) {
+      const garbage = {
+        ...document,
+        runtimeData: base64.encode(Buffer.from(jsonGarbage(random, 4))),
+        maa: { endpoint: 'https://maa.test.example', token: tokenGarbage(random) },
+        snp: {
+          report: base64.encode(bytesOf(random, 1184)),
+          certificates: pem(derGarbage(random, 4), derGarbage(random, 4), derGarbage(random, 4)),
+          uvmEndorsements: base64.encode(cborGarbage(random, 5))
+        }
+      }
+      const verdict = await verifyEvidence(parseEvidence(garbage), trust, inputs)
+      expect(mismatches(verdict)).toEqual(
+        expect.arrayContaining(['vcek.chain', 'report.signature', 'uvm.signature', 'runtimeData.keys', 'maa.signature'])
+      )
+    }
+  })
+
+  it('rejects and never throws: garbage for the keys of the attestation provider', async () => {
+    const random = generator(10)
+    const { document, trust, inputs } = await forge(world)
+    for (let round = 0; round < rounds; round++) {
+      const x5c =
+        random(2) === 0 ? [base64.encode(derGarbage(random, 4))] : (JSON.parse(jsonGarbage(random, 2)) as unknown)
+      const key = { kid: 'key-1', kty: 'RSA', x5c }
+      const jwks: unknown = random(3) === 0 ? JSON.parse(jsonGarbage(random, 3)) : { keys: [null, 7, key] }
+      const verdict = await verifyEvidence(parseEvidence(document), trust, {
+        ...inputs,
+        maaKeys: [{ endpoint: 'https://maa.test.example', jwks }]
+      })
+      expect(mismatches(verdict)).toEqual(['maa.signature'])
+    }
+  })
 })
+
+type Random = (below: number) => number
+
+function bytesOf(random: Random, length: number): Uint8Array {
+  return Uint8Array.from({ length }, () => random(256))
+}
+
+/** Elements whose lengths are right, mostly, and whose types are those of certificates. */
+function derGarbage(random: Random, depth: number): Uint8Array {
+  const tags = [0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x16, 0x17, 0x18, 0xa0, 0xa3, 0x1f, 0x80]
+  if (depth === 0 || random(4) === 0) return asn1.der(tags[random(tags.length)] ?? 0, bytesOf(random, random(20)))
+  const children = Array.from({ length: random(7) }, () => derGarbage(random, depth - 1))
+  const written = Uint8Array.from(asn1.der(random(3) === 0 ? 0xa0 : 0x30, ...children))
+  if (random(8) === 0 && written.length > 1) written[1] = random(256)
+  return written
+}
+
+/** Items whose heads are right, mostly: every type, all forms of numbers, labels of COSE. */
+function cborGarbage(random: Random, depth: number): Uint8Array {
+  const head = (major: number, argument: number): Uint8Array =>
+    argument < 24 ? Uint8Array.of((major << 5) | argument) : Uint8Array.of((major << 5) | 24, argument)
+  const items = (count: number): Uint8Array[] => Array.from({ length: count }, () => cborGarbage(random, depth - 1))
+  const length = random(6)
+  switch (depth === 0 ? random(4) : random(9)) {
+    case 0:
+      return head(0, [1, 2, 3, 15, 33, 34][random(6)] ?? 0)
+    case 1:
+      return head(1, [6, 34, 36, 37, 38][random(5)] ?? 0)
+    case 2:
+      return Buffer.concat([head(2, length), bytesOf(random, length)])
+    case 3:
+      return Buffer.concat([head(3, length), bytesOf(random, length)])
+    case 4:
+      return Buffer.concat([head(4, length), ...items(length)])
+    case 5:
+      return Buffer.concat([head(5, length), ...items(2 * length)])
+    case 6:
+      return Buffer.concat([head(6, [1, 18, 98][random(3)] ?? 0), ...items(1)])
+    case 7: {
+      // A message of the right form, so that what is inside is reached.
+      const inside = Buffer.concat([head(5, 1), ...items(2)])
+      return Buffer.concat([Uint8Array.of(0xd2, 0x84), head(2, inside.length), inside, head(5, 0), ...items(2)])
+    }
+    default:
+      return bytesOf(random, 1 + random(9))
+  }
+}
+
+function jsonGarbage(random: Random, depth: number): string {
+  const names = ['confrouter', 'keys', 'v', 'rsa', 'x5c', 'kid', '__proto__', 'constructor', '']
+  const scalars = ['null', 'true', '1e999', '-0', '1.5', '""', '"\\u0000"', '"\\ud800"', '[]', '{}']
+  if (depth === 0) return scalars[random(scalars.length)] ?? 'null'
+  const members = Array.from({ length: random(5) }, () => jsonGarbage(random, depth - 1))
+  if (random(2) === 0) return `[${members.join(',')}]`
+  return `{${members.map((member) => `"${names[random(names.length)] ?? ''}":${member}`).join(',')}}`
+}
+
+function tokenGarbage(random: Random): string {
+  const part = (json: string): string => Buffer.from(json).toString('base64url')
+  const time = ['1e999', '-1e999', '0', '1e300', '"1"'][random(5)] ?? '0'
+  const claims = `{"iat":${time},"nbf":${time},"exp":${time},"x-ms-runtime":${jsonGarbage(random, 4)}}`
+  return `${part('{"alg":"RS256","kid":"key-1"}')}.${part(random(3) === 0 ? jsonGarbage(random, 4) : claims)}.AAAA`
+}

@@ -8,6 +8,17 @@ import { appraise, type Changes, createWorld, forge, mismatches, mismatchOf, now
 const world = await createWorld()
 const stranger = await createWorld()
 
+describe('claims', () => {
+  it('are these, in this order', () => {
+    expect(claims.join(' ')).toBe(
+      'report.format report.signature vcek.chain ark.pinned vcek.hwid vcek.tcb tcb.minimum guest.debug ' +
+        'guest.migration guest.vmpl uvm.signature uvm.issuer uvm.feed uvm.svn uvm.measurement hostData ' +
+        'ccePolicy.digest reportData runtimeData.keys nonce maa.signature maa.issuer maa.time maa.type ' +
+        'maa.compliance maa.hostData maa.debug maa.vmpl maa.measurement maa.reportData maa.runtime'
+    )
+  })
+})
+
 describe('verifyEvidence', () => {
   it.each(['Milan', 'Genoa', 'Turin'] as const)(
     'trusts good evidence of %s and hands out its keys',
@@ -39,6 +50,28 @@ describe('verifyEvidence', () => {
       expect(tls).toBeUndefined()
     }
   )
+
+  it('asks for both paths unless it is told otherwise', async () => {
+    const { document, trust, inputs } = await forge(world)
+    const evidence = parseEvidence(document)
+    const verdict = await verifyEvidence(evidence, trust, { ...inputs, via: undefined })
+    expect(verdict).toEqual(await verifyEvidence(evidence, trust, { ...inputs, via: 'both' }))
+    expect(verdict.checks.filter(({ outcome }) => outcome === 'not-required')).toEqual([])
+  })
+
+  it('warns of an accepted policy that is known to allow everything', async () => {
+    const open = '4f4448c67f3c8dfc8de8a5e37125d807dadcc41f06cf23f615dbd52eec777d10'
+    const verdict = await appraise(world, {
+      report: (view) => view.set(192, Buffer.from(open, 'hex')),
+      trust: put([open], 'hostData')
+    })
+    expect(verdict.checks.find(({ claim }) => claim === 'hostData')).toEqual({
+      claim: 'hostData',
+      outcome: 'match',
+      warning: 'this is a policy known to allow everything'
+    })
+    expect((await appraise(world)).checks.filter((check) => 'warning' in check)).toEqual([])
+  })
 
   it('says simulated for a root that is not one of AMD, whatever the document says', async () => {
     for (const simulated of [true, false]) {
@@ -145,7 +178,11 @@ describe('verifyEvidence', () => {
       [evidence, { ...inputs, now: '2026-06-01' }],
       [evidence, { ...inputs, nonce: 'x'.repeat(32) }],
       [evidence, { ...inputs, nonce: Array(32).fill(0) }],
-      [evidence, { ...inputs, maaKeys: {} }]
+      [evidence, { ...inputs, maaKeys: {} }],
+      [evidence, { ...inputs, maaKeys: [null] }],
+      [evidence, { ...inputs, maaKeys: ['https://maa.example'] }],
+      [evidence, { ...inputs, via: 'hardware' }],
+      [evidence, { ...inputs, via: null }]
     ] as unknown as [typeof evidence, typeof inputs][]) {
       const verdict = verifyEvidence(wrong, trust, wrongInputs)
       await expect(verdict).rejects.toMatchObject({ name: 'VerifyError', code: 'evidence.unreadable' })
