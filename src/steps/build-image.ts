@@ -3,7 +3,9 @@ import { join } from 'node:path'
 import { sha256Hex } from '../base/digest.js'
 import { canonicalJson } from '../base/json.js'
 import { UserError } from '../base/user-error.js'
-import { buildNativeImage, ImageError } from '../image/index.js'
+import { ImageError } from '../image/index.js'
+import { buildRouterImage, routerImageConfig } from '../release/index.js'
+import { writeBuiltRelease } from './release-file.js'
 import type { Outputs, Run, Step } from './run.js'
 
 /** Builds the router's image, or takes the configured digest, and pins it: `REPOSITORY@sha256:…`. */
@@ -31,6 +33,8 @@ export const imageStep: Step<'image'> = {
       async apply(note) {
         const output = pinned(image.repository, await build(run, note))
         await run.state.update((state) => ({ ...state, image: { inputs, reference: output.reference } }))
+        note(`measuring ${output.reference}`)
+        await writeBuiltRelease(run, output)
         return output
       }
     }
@@ -46,7 +50,7 @@ async function inputsOf(run: Run): Promise<string> {
   const { image } = run.config
   const source =
     image.builder === 'native'
-      ? [sha256Hex(await routerBundle(run)), nativeConfig(run)]
+      ? [sha256Hex(await routerBundle(run)), routerImageConfig(run.assets.version)]
       : await hashFiles(run.assets.buildContext, contextFiles)
   return sha256Hex(canonicalJson([image.builder, image.repository, tagOf(run), source]))
 }
@@ -97,11 +101,11 @@ async function build(run: Run, note: (text: string) => void): Promise<string> {
   const { image } = run.config
   const reference = `${image.repository}:${tagOf(run)}`
   if (image.builder === 'native') {
-    const built = await buildNativeImage({
+    const built = await buildRouterImage({
       layout: run.imageStore.layout,
       reference,
-      files: [{ path: '/app/router.cjs', mode: 0o444, content: await routerBundle(run) }],
-      config: nativeConfig(run)
+      program: await routerBundle(run),
+      version: run.assets.version
     })
     return built.digest
   }
@@ -116,17 +120,6 @@ async function build(run: Run, note: (text: string) => void): Promise<string> {
     onLine: note
   })
   return built.digest
-}
-
-/** Nothing in it depends on the machine or the time, so that the digest is the same everywhere. */
-function nativeConfig(run: Run) {
-  return {
-    entrypoint: ['node', '/app/router.cjs'],
-    env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'NODE_ENV=production'],
-    workingDir: '/app',
-    user: '65532:65532',
-    labels: { 'org.opencontainers.image.title': 'confrouter', 'org.opencontainers.image.version': run.assets.version }
-  }
 }
 
 async function routerBundle(run: Run): Promise<Buffer> {

@@ -17,7 +17,7 @@ export { trustChanges } from './release-key.js'
 export { OtherTlsKey } from './router-call.js'
 export * from './run.js'
 export { SmokeError } from './smoke-test.js'
-export { openState, otherDeployment, type State, type StateFile, stateOwner } from './state.js'
+export { openState, otherDeployment, type State, type StateFile, recordedDeployment, stateOwner } from './state.js'
 export { type Survey, surveySteps } from './survey.js'
 
 /** Every step, in the order in which a reader expects to see them; `needs` decides the order of work. */

@@ -114,6 +114,7 @@ export interface PolicyOutput {
     readonly template: string
     readonly releasePolicy: string
     readonly trust: string
+    readonly release: string
   }
   readonly warnings: readonly string[]
 }

@@ -60,6 +60,14 @@ export async function stateOwner(directory: string): Promise<Pick<State, 'name' 
   return readState(stateFile(directory))
 }
 
+/** The router that was deployed from a state directory; undefined if none was. */
+export async function recordedDeployment(
+  directory: string
+): Promise<{ readonly cloud: string; readonly endpoint: string } | undefined> {
+  const state = await readState(stateFile(directory))
+  return state?.endpoint === undefined ? undefined : { cloud: state.cloud, endpoint: state.endpoint }
+}
+
 export function otherDeployment(
   directory: string,
   owner: Pick<State, 'name' | 'cloud'>,

@@ -7,21 +7,18 @@ import { decodeBase64, utf8 } from '../base/encoding.js'
 import { isJsonObject, type JsonObject } from '../base/json.js'
 import { UserError } from '../base/user-error.js'
 import { strictTrustPolicy, type TrustPolicy } from '../client/index.js'
-import { imageFacts } from '../image/index.js'
+import { type Image, imageFacts } from '../image/index.js'
 import { fillTemplate } from '../plan/template.js'
-import {
-  createReleasePolicy,
-  encodeReleasePolicy,
-  generatePolicies,
-  type ImageFacts,
-  injectPolicies
-} from '../policy/index.js'
+import { createReleasePolicy, encodeReleasePolicy, type ImageFacts, injectPolicies } from '../policy/index.js'
+import { deployedPolicy, type ImageLayers, policyApi, publicTemplate } from '../release/index.js'
 import { groupValues } from './group-values.js'
+import { layersOf, releaseText } from './release-file.js'
 import type { Note, PolicyOutput, Results, Run, Step } from './run.js'
 
 /**
- * From pinned images to the four files that everything later is compared with: the CCE policy, the
- * template that carries it, the release policy that names its hash, the trust policy for callers.
+ * From pinned images to the files that everything later is compared with: the CCE policy, the template
+ * that carries it, the release policy that names its hash, the trust policy for callers, and the release
+ * that others can make all of it from.
  */
 export const policyStep: Step<'policy'> = {
   id: 'policy',
@@ -34,7 +31,7 @@ export const policyStep: Step<'policy'> = {
     for (const warning of output.warnings) note(warning)
     if (stale.length === 0 && sidecar.isRecorded) return { action: 'none', output }
     return {
-      action: stale.length === 4 ? 'create' : 'update',
+      action: stale.length === Object.keys(fileNames).length ? 'create' : 'update',
       reason:
         stale.length === 0
           ? 'recording the sidecar’s digest'
@@ -58,7 +55,8 @@ const fileNames: Readonly<Record<FileId, string>> = {
   policy: 'policy.rego',
   template: 'template.json',
   releasePolicy: 'skr-policy.json',
-  trust: 'trust.json'
+  trust: 'trust.json',
+  release: 'release.json'
 }
 
 async function derivePolicy(
@@ -68,7 +66,8 @@ async function derivePolicy(
   note: Note
 ): Promise<{ output: PolicyOutput; texts: Readonly<Record<FileId, string>> }> {
   const { attestUri } = results.get('attestation')
-  const routerImage = results.get('image').reference
+  const pinned = results.get('image')
+  const routerImage = pinned.reference
   const facts = await factsOf(run, [routerImage, sidecarImage], note)
   const filled = fillTemplate(
     run.assets.template,
@@ -89,6 +88,16 @@ async function derivePolicy(
     roots: run.trust.roots,
     ...(run.trust.uvmIssuer === undefined ? {} : { uvmIssuer: run.trust.uvmIssuer })
   })
+  const release = await releaseText(
+    run,
+    { pinned, image: facts.router },
+    {
+      layers: facts.released,
+      template: publicTemplate(filled),
+      policy: { api: apiOf(made.rego), engine, text: made.rego },
+      hostData: made.hostData
+    }
+  )
   const file = (id: FileId) => join(run.policyDirectory, fileNames[id])
   return {
     output: {
@@ -97,12 +106,13 @@ async function derivePolicy(
       releasePolicy,
       trust,
       engine,
-      layers: facts.layers,
+      layers: facts.released.map(({ image, rootHashes }) => ({ image, rootHashes })),
       files: {
         policy: file('policy'),
         template: file('template'),
         releasePolicy: file('releasePolicy'),
-        trust: file('trust')
+        trust: file('trust'),
+        release: file('release')
       },
       warnings: [...facts.warnings, ...made.warnings]
     },
@@ -110,7 +120,8 @@ async function derivePolicy(
       policy: made.rego,
       template: made.templateText,
       releasePolicy: `${releasePolicy}\n`,
-      trust: `${JSON.stringify(trust, null, 2)}\n`
+      trust: `${JSON.stringify(trust, null, 2)}\n`,
+      release
     }
   }
 }
@@ -129,23 +140,24 @@ async function pinSidecar(run: Run, note: Note): Promise<{ readonly pinned: stri
   return { pinned: `${reference.replace(/:[^/:]+$/, '')}@${image.digest}`, isRecorded: false }
 }
 
-async function factsOf(run: Run, references: readonly string[], note: Note) {
+/** What the images are made of; the router's is the first. */
+async function factsOf(run: Run, references: readonly [string, ...string[]], note: Note) {
   const images = new Map<string, ImageFacts>()
+  const released: ImageLayers[] = []
   const warnings: string[] = []
-  for (const reference of references) {
+  const opened: Image[] = []
+  for (const reference of new Set(references)) {
     note(`measuring ${reference}`)
-    const facts = await imageFacts(await run.imageStore.open(reference), {
-      cacheFile: run.imageStore.hashCache,
-      signal: run.signal
-    })
+    const image = await run.imageStore.open(reference)
+    const facts = await imageFacts(image, { cacheFile: run.imageStore.hashCache, signal: run.signal })
     images.set(reference, facts)
+    opened.push(image)
+    released.push(layersOf(image, facts))
     warnings.push(...facts.warnings)
   }
-  return {
-    images,
-    warnings,
-    layers: [...images].map(([image, { layers }]) => ({ image, rootHashes: layers }))
-  }
+  const [router] = opened
+  if (router === undefined) throw new Error('the router has an image')
+  return { images, router, released, warnings }
 }
 
 interface MadePolicy {
@@ -156,19 +168,21 @@ interface MadePolicy {
 }
 
 function nativePolicy(template: JsonObject, images: ReadonlyMap<string, ImageFacts>): MadePolicy {
-  const policies = generatePolicies({
-    template,
-    images,
-    options: { platformIdentityRules: true, refuseNullCommand: true, wildcardParameters: ['sealedSecrets'] }
-  })
-  const [policy, second] = policies
-  if (policy === undefined || second !== undefined) throw new Error('our template has one container group')
+  const policy = deployedPolicy(template, images)
   return {
     rego: policy.rego,
     hostData: policy.hostData,
-    templateText: injectPolicies(template, policies),
+    templateText: injectPolicies(template, [policy]),
     warnings: policy.warnings
   }
+}
+
+function apiOf(rego: string): string {
+  const api = policyApi(rego)
+  if (api !== undefined) return api
+  throw new UserError('machine', 'policy.az-failed', 'az confcom acipolicygen wrote a policy without an API version', {
+    next: ['az extension add --name confcom --upgrade', 'set policy.engine: native in confrouter.yaml']
+  })
 }
 
 /**
@@ -183,7 +197,7 @@ async function azPolicy(run: Run, template: JsonObject): Promise<MadePolicy> {
     await writeFile(file, JSON.stringify(template, null, 2))
     await acipolicygen({ templateFile: file, approveWildcards: true, signal: run.signal })
     const templateText = await readFile(file, 'utf8')
-    const bytes = decodeBase64(deployedPolicy(JSON.parse(templateText)), 'ccePolicy')
+    const bytes = decodeBase64(ccePolicyOf(JSON.parse(templateText)), 'ccePolicy')
     const rego = utf8.decode(bytes)
     refuseWithoutIdentityRules(rego)
     return { rego, hostData: sha256Hex(bytes), templateText, warnings: [] }
@@ -212,7 +226,7 @@ function refuseWithoutIdentityRules(rego: string): void {
   )
 }
 
-function deployedPolicy(template: unknown): string {
+function ccePolicyOf(template: unknown): string {
   const resources = isJsonObject(template) && Array.isArray(template['resources']) ? template['resources'] : []
   const [resource] = resources as readonly {
     properties?: { confidentialComputeProperties?: { ccePolicy?: unknown } }

@@ -1,0 +1,142 @@
+import { sha256Hex } from '../base/digest.js'
+import { UserError } from '../base/user-error.js'
+import { parseReference } from '../image/index.js'
+import { pauseContainer } from '../policy/frames.js'
+import { type CcePolicy, parseCcePolicy } from '../policy/index.js'
+import { printable } from '../verify/check.js'
+import type { CompleteRelease, ImageLayers, Release } from './release.js'
+import type { PublicContainer } from './template-shape.js'
+
+/**
+ * Whether the parts of a release agree with each other: one sentence for each that does not, with its
+ * path. Nothing is fetched and nothing made again, so agreement proves no more than that nobody changed
+ * one part alone; see {@link regeneratePolicy} and {@link rebuildRelease}.
+ */
+export function checkRelease(release: Release): readonly string[] {
+  return [
+    ...sourceProblems(release),
+    ...imageProblems(release),
+    ...layerCountProblems(release.layers),
+    ...(release.policy === null ? [] : [...templateProblems(release), ...policyProblems(release)])
+  ]
+}
+
+function sourceProblems({ source }: Release): string[] {
+  if (source.commit !== null || !source.dirty) return []
+  return ['source.dirty is true, and there is no source.commit that something could differ from']
+}
+
+function imageProblems({ image, layers }: Release): string[] {
+  const problems: string[] = []
+  const { digest } = parseReference(image.reference)
+  if (digest !== image.digest) problems.push(`image.digest is ${image.digest}, and image.reference pins ${digest}`)
+  if (layers[0]?.image !== image.reference) {
+    problems.push(`layers[0].image is ${layers[0]?.image}, and image.reference is ${image.reference}`)
+  }
+  return problems
+}
+
+function layerCountProblems(layers: readonly ImageLayers[]): string[] {
+  return layers.flatMap(({ diffIds, rootHashes }, index) =>
+    diffIds === undefined || diffIds.length === rootHashes.length
+      ? []
+      : [`layers[${index}] has ${diffIds.length} diffIds for ${rootHashes.length} rootHashes`]
+  )
+}
+
+function templateProblems(release: CompleteRelease): string[] {
+  const images = containersOf(release).map(imageOf)
+  const listed = release.layers.map(({ image }) => image)
+  const named = [...new Set(images)]
+  const problems = images.flatMap((image, index) => {
+    if (isPinned(image)) return []
+    return [`${containerPath(index)}.properties.image is ${printable(image)}, which pins no digest`]
+  })
+  if (images[0] !== release.image.reference) {
+    problems.push(
+      `image.reference is ${release.image.reference}, and the template's first container has ${images[0] ?? 'none'}`
+    )
+  }
+  if (named.join(' ') !== listed.join(' ')) {
+    problems.push(`layers are of ${listed.join(', ')}, and the template has ${named.map(printable).join(', ')}`)
+  }
+  return problems
+}
+
+function policyProblems(release: CompleteRelease): string[] {
+  const { policy, hostData } = release
+  const hash = sha256Hex(policy.text)
+  const problems = hash === hostData ? [] : [`hostData is ${hostData}, and the SHA-256 of policy.text is ${hash}`]
+  const parsed = parseText(policy.text)
+  if (typeof parsed === 'string') return [...problems, `policy.text cannot be read: ${parsed}`]
+  if (parsed.kind === 'open-door') return [...problems, 'policy.text allows everything']
+  const { apiVersion } = parsed.frame
+  if (apiVersion !== policy.api) problems.push(`policy.api is ${policy.api}, and policy.text is of ${apiVersion}`)
+  return [...problems, ...containerProblems(release, parsed.containers)]
+}
+
+function parseText(text: string): CcePolicy | string {
+  try {
+    return parseCcePolicy(text)
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error
+    return printable(error.problem)
+  }
+}
+
+/** The containers of the template in its order, each with the layers of its image, and the platform's own after them. */
+function containerProblems(
+  release: CompleteRelease,
+  inPolicy: Extract<CcePolicy, { kind: 'enforced' }>['containers']
+): string[] {
+  const wanted = containersOf(release)
+  const { name: pauseName, layers: pauseLayers } = pauseContainer(true) as unknown as PauseContainer
+  const names = [...wanted.map(({ name }) => name), pauseName].join(', ')
+  const found = inPolicy.map(({ name }) => name ?? 'one without a name').join(', ')
+  if (names !== found) {
+    return [`policy.text is for the containers ${printable(found)}, and the template's are ${names}`]
+  }
+  const layersOf = new Map(release.layers.map(({ image, rootHashes }) => [image, rootHashes.join(', ')]))
+  const problems = wanted.flatMap((container, index) => {
+    const image = imageOf(container)
+    const { id, layers } = inPolicy[index] ?? { id: undefined, layers: [] }
+    if (id !== image) {
+      return [`policy.text has ${printable(id ?? 'no image')} for container ${container.name}, not ${printable(image)}`]
+    }
+    const rootHashes = layersOf.get(image) ?? 'none'
+    if (layers.join(', ') === rootHashes) return []
+    return [`policy.text has the layers ${layers.join(', ')} for container ${container.name}, not ${rootHashes}`]
+  })
+  const pause = inPolicy.at(-1)?.layers.join(', ')
+  if (pause !== pauseLayers.join(', ')) {
+    problems.push(`policy.text has the layers ${pause} for ${pauseName}, not ${pauseLayers.join(', ')}`)
+  }
+  return problems
+}
+
+/** Of the platform itself, beside those of the template in every group. */
+interface PauseContainer {
+  readonly name: string
+  readonly layers: readonly string[]
+}
+
+function containersOf({ template }: CompleteRelease): readonly PublicContainer[] {
+  return template.resources[0].properties.containers
+}
+
+function containerPath(index: number): string {
+  return `template.resources[0].properties.containers[${index}]`
+}
+
+/** As the container is given it: a doubled bracket at the front is one. */
+function imageOf({ properties }: PublicContainer): string {
+  return properties.image.startsWith('[[') ? properties.image.slice(1) : properties.image
+}
+
+function isPinned(image: string): boolean {
+  try {
+    return parseReference(image).digest !== undefined
+  } catch {
+    return false
+  }
+}
