@@ -1,5 +1,6 @@
-// Builds dist/ from src/: modules and types by tsc, and the two programs that go into images as
-// one file each, because an image layer should hold the program and nothing that it does not run.
+// Builds dist/ from src/: modules and types by tsc, the two programs that go into images as one file
+// each, because an image layer should hold the program and nothing that it does not run, and the client
+// as one file that a page in a browser can load as it is.
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -16,6 +17,7 @@ rmSync(join(root, 'dist'), { recursive: true, force: true })
 execFileSync(process.execPath, [require.resolve('typescript/bin/tsc'), '-p', join(root, 'tsconfig.build.json')], {
   stdio: 'inherit'
 })
+await bundleForBrowsers('src/client/index.ts', 'dist/browser/client.js')
 await bundle('src/router/main.ts', 'dist/router/router.cjs')
 await bundle('src/emulator/sidecar/main.ts', 'dist/emulator/sidecar.cjs')
 
@@ -46,6 +48,22 @@ async function bundle(entry, outfile) {
     target: 'node20',
     format: 'cjs',
     // The same bytes on every machine: no absolute paths, no time stamps, licences kept in the file.
+    legalComments: 'eof',
+    charset: 'utf8',
+    logLevel: 'warning'
+  })
+}
+
+async function bundleForBrowsers(entry, outfile) {
+  await build({
+    absWorkingDir: root,
+    entryPoints: [entry],
+    outfile,
+    bundle: true,
+    platform: 'browser',
+    target: 'es2022',
+    format: 'esm',
+    minify: true,
     legalComments: 'eof',
     charset: 'utf8',
     logLevel: 'warning'

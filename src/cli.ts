@@ -5,7 +5,9 @@ import { deploymentCommands } from './commands/deployment.js'
 import { downCommand } from './commands/down.js'
 import { emulatorCommand } from './commands/emulator.js'
 import { initCommand } from './commands/init.js'
+import { proxyCommand } from './commands/proxy.js'
 import { statusCommand } from './commands/status.js'
+import { verifyCommand } from './commands/verify.js'
 import { createTerminal, type Terminal } from './terminal/index.js'
 import { packageVersion, starterConfig } from './composition/package-files.js'
 
@@ -47,6 +49,8 @@ export async function main(io: Io): Promise<number> {
     ...deploymentCommands(execute),
     statusCommand(execute),
     downCommand(execute),
+    verifyCommand(execute),
+    proxyCommand(execute),
     emulatorCommand(execute)
   ]
   for (const verb of verbs) {
@@ -121,6 +125,10 @@ function appFor(io: Io, terminal: Terminal): App {
     terminal,
     signal: io.signal,
     starterConfig,
+    async verification(options) {
+      const { openVerification } = await import('./composition/verification.js')
+      return openVerification(options, { environment: io.environment, signal: io.signal })
+    },
     async open(command, options, access) {
       const { openSession } = await import('./composition/session.js')
       return openSession(command, options, access, {

@@ -31,14 +31,22 @@ const rules: Readonly<Record<string, Rule>> = {
     packages: ['node:crypto', 'node:fs', 'node:path', 'write-file-atomic']
   },
   client: { folders: ['seal', 'verify'], packages: [] },
+  'client/proxy': {
+    folders: ['client', 'verify'],
+    packages: ['node:http', 'node:events', 'node:net', 'node:async_hooks', 'node:crypto']
+  },
   azure: { folders: [], packages: ['@azure', 'node:timers'] },
   exec: { folders: [], packages: ['execa', 'node:fs', 'node:os', 'node:path'] },
   terminal: { folders: ['plan'], packages: ['listr2', 'node:process', 'node:util', 'node:readline', 'node:stream'] },
+  release: {
+    folders: ['policy', 'plan', 'image', 'exec', 'verify'],
+    packages: ['node:fs', 'node:os', 'node:path', 'esbuild']
+  },
   steps: {
-    folders: ['config', 'plan', 'policy', 'image', 'layers', 'azure', 'exec', 'client', 'seal'],
+    folders: ['config', 'plan', 'policy', 'image', 'layers', 'azure', 'exec', 'client', 'seal', 'release'],
     packages: ['node:fs', 'node:path', 'node:os', 'node:crypto', 'node:timers', 'write-file-atomic']
   },
-  commands: { folders: ['steps', 'terminal'], packages: ['commander', 'node:fs'] },
+  commands: { folders: ['steps', 'terminal', 'client', 'client/proxy', 'release'], packages: ['commander', 'node:fs'] },
   emulator: {
     folders: ['policy', 'layers', 'image'],
     packages: [
@@ -299,6 +307,7 @@ function declaredIn(scope: ts.Node): ReadonlySet<string> {
 
 function folderOf(path: string): string {
   if (path.startsWith(join('seal', 'node'))) return 'seal/node'
+  if (path.startsWith(join('client', 'proxy'))) return 'client/proxy'
   return path.includes('/') ? path.slice(0, path.indexOf('/')) : ''
 }
 

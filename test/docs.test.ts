@@ -62,14 +62,18 @@ describe('the codes of the router', () => {
 })
 
 describe('the documentation', () => {
-  it.each(['README.md', 'SECURITY.md', 'CHANGELOG.md', 'docs/ARCHITECTURE.md', 'docs/wire-format.md'])(
-    '%s links to files that are there',
-    (file) => {
-      const text = readFileSync(join(root, file), 'utf8')
-      const links = [...text.matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map((match) => join(root, file, '..', match[1]!))
-      expect(links.filter((link) => !exists(link))).toEqual([])
-    }
-  )
+  it.each([
+    'README.md',
+    'SECURITY.md',
+    'CHANGELOG.md',
+    ...readdirSync(join(root, 'docs'))
+      .filter((name) => name.endsWith('.md'))
+      .map((name) => `docs/${name}`)
+  ])('%s links to files that are there', (file) => {
+    const text = readFileSync(join(root, file), 'utf8')
+    const links = [...text.matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map((match) => join(root, file, '..', match[1]!))
+    expect(links.filter((link) => !exists(link))).toEqual([])
+  })
 })
 
 function exists(path: string): boolean {

@@ -116,6 +116,8 @@ export function createFetch(options: CreateFetchOptions): Fetch {
     keys: VerifiedEvidence
   ): Response {
     if (!response.headers.has(sealHeaders.responseNonce)) return inTheOpen(request, response)
+    // The router says 200 for these, because without a body nothing could be authenticated.
+    if (withoutBody.has(response.status)) throw unsealed(request, response)
     const opened = sealed.openResponse(response)
     const { onReceipt } = options
     const receipt = checkReceipt(opened.receipt, sealed.sha256, { request, response, keys })
@@ -176,9 +178,7 @@ async function sealedCredential(
  */
 function inTheOpen({ url }: OutgoingRequest, response: Response): Response {
   void response.body?.cancel()
-  if (response.status < 400) {
-    throw new CallError('call.unsealed', `${place(url)} answered in the open`, { status: response.status })
-  }
+  if (response.status < 400) throw unsealed({ url }, response)
   const message = `${place(url)} refused the request with status ${response.status}, before it was opened; nothing proves who said so`
   const retryAfter = response.headers.get('retry-after')
   return new Response(JSON.stringify({ error: { message, type: 'confrouter_error', code: 'refused_in_the_open' } }), {
@@ -189,6 +189,12 @@ function inTheOpen({ url }: OutgoingRequest, response: Response): Response {
     }
   })
 }
+
+const unsealed = ({ url }: Pick<OutgoingRequest, 'url'>, { status }: Response): CallError =>
+  new CallError('call.unsealed', `${place(url)} answered in the open`, { status })
+
+/** Of these a response has none in a browser or in Node either. */
+const withoutBody = new Set([204, 205, 304])
 
 /** The router's word for a key that it does not have (docs/wire-format.md); it cannot seal that answer. */
 const isStale = (response: Response): boolean =>

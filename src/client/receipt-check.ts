@@ -30,7 +30,10 @@ export async function checkReceipt(
   if (text === undefined || text === '') return { path, problem: 'the answer came without a receipt' }
   try {
     const receipt = await verifyReceipt(text, keys.ed25519)
-    const problem = problemOf(receipt, path, response.status, await sentSha256)
+    const sha256 = await sentSha256.catch(() => undefined)
+    // A provider may answer, with a refusal above all, while the request is still on its way.
+    if (sha256 === undefined) return { path, problem: 'the request was not sent to its end' }
+    const problem = problemOf(receipt, path, response.status, sha256)
     return problem === undefined ? { path, receipt } : { path, problem }
   } catch (error) {
     if (!(error instanceof SealError)) throw error

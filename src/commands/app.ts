@@ -1,4 +1,5 @@
 import type { Run, TrustChange } from '../steps/index.js'
+import type { Image } from '../release/index.js'
 import type { Terminal } from '../terminal/index.js'
 import type { ApprovalOptions, SharedOptions } from './options.js'
 
@@ -9,8 +10,21 @@ export interface App {
   /** Reads the configuration, opens cloud, state and (unless it is only a look) the lock. */
   open(command: string, options: SharedOptions & ApprovalOptions, access: 'read' | 'write'): Promise<Session>
   readonly emulator: EmulatorControl
+  /** What a verification needs of this machine. */
+  verification(options: { readonly local?: boolean; readonly stateDir: string }): Promise<VerificationAccess>
   /** Text of `templates/confrouter.yaml`. */
   starterConfig(): Promise<string>
+}
+
+export interface VerificationAccess {
+  /** Accepts the certificate of the emulator where one is asked for. */
+  readonly fetch: typeof fetch
+  /** Opens a published image; on loopback one of the emulator's. */
+  openImage(this: void, reference: string): Promise<Image>
+  /** Where this program is: its source, if it runs from a checkout. */
+  readonly packageFolder: string
+  /** The router that was deployed from the state directory. */
+  readonly deployment: { readonly url: string; readonly trustFile: string } | undefined
 }
 
 /** One deployment, opened for one command. */

@@ -59,7 +59,8 @@ const verbs: readonly Verb[] = [
           ['policy', policy.files.policy],
           ['template', policy.files.template],
           ['release policy', policy.files.releasePolicy],
-          ['trust policy', policy.files.trust]
+          ['trust policy', policy.files.trust],
+          ['release', policy.files.release]
         ]),
         json: policyJson(policy)
       }
@@ -241,6 +242,7 @@ function policyJson(policy: Outputs['policy']): object {
     templateFile: policy.files.template,
     skrPolicyFile: policy.files.releasePolicy,
     trustFile: policy.files.trust,
+    releaseFile: policy.files.release,
     layers: policy.layers,
     warnings: policy.warnings
   }

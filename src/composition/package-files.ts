@@ -4,7 +4,7 @@ import type { JsonObject } from '../base/json.js'
 import type { Assets } from '../steps/index.js'
 
 /** The installed package's folder: two above this file, in `src/` and in `dist/` alike. */
-const packageRoot = join(import.meta.dirname, '..', '..')
+export const packageRoot = join(import.meta.dirname, '..', '..')
 
 export const programs = {
   cli: join(packageRoot, 'bin', 'confrouter.js'),

@@ -1,5 +1,4 @@
 import { readFile } from 'node:fs/promises'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { type AzureEnvironment, azureEnvironment } from '../azure/environment.js'
 import { openAzure } from '../azure/session.js'
@@ -10,7 +9,7 @@ import { flagFor } from '../commands/approval.js'
 import type { ApprovalOptions, SharedOptions } from '../commands/options.js'
 import { type Config, type ConfigDefaults, type ConfigFlags, draftConfig, parseConfig } from '../config/index.js'
 import type { EmulatorEnvironment } from '../emulator/environment.js'
-import { dockerCredentialSource, openLayoutImage, openRegistryImage } from '../image/index.js'
+import { openLayoutImage, openRegistryImage } from '../image/index.js'
 import {
   type ImageStore,
   openState,
@@ -21,6 +20,7 @@ import {
   takeLock,
   type TrustChange
 } from '../steps/index.js'
+import { dockerCredentials } from './docker-credentials.js'
 import { emulatorControl, ensureEmulator, localEnvironment, runningEmulator } from './local-cloud.js'
 import { readAssets } from './package-files.js'
 import { readProviderKeys, withDotEnv } from './provider-keys.js'
@@ -223,14 +223,7 @@ async function loopbackCloud(
 
 function realCloud(config: Config, stateDir: string, environment: Environment, signal: AbortSignal): Cloud {
   if (config.cloud === 'local') throw new Error('the loopback cloud is opened from its running emulator')
-  const dockerConfig = environment['DOCKER_CONFIG'] ?? join(homedir(), '.docker')
-  const credentials = dockerCredentialSource({
-    configFile: join(dockerConfig, 'config.json'),
-    runHelper: async (helper, server) => {
-      const { runCredentialHelper } = await import('../exec/index.js')
-      return runCredentialHelper(helper, server, signal)
-    }
-  })
+  const credentials = dockerCredentials(environment, signal)
   return {
     azure: azureEnvironment(config.cloud, config.tenant),
     defaults: {},

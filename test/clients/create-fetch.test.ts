@@ -9,6 +9,7 @@ import type { TrustPolicy } from '../../src/verify/index.js'
 import { type Changes, put } from '../unit/verify/forge.js'
 import { type AttestedRouter, startAttestedRouter, startWire, type Wire } from './attested.js'
 import { all, local, untilQuiet } from './setup.js'
+import * as faults from './upstreams/faults.js'
 import { startOpenai } from './upstreams/openai.js'
 import type { Upstream } from './upstreams/upstream.js'
 
@@ -36,6 +37,7 @@ afterEach(async () => {
 })
 
 const marked = 'marked-prompt-5d1c'
+const formHead = '--x\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\n'
 const question = [{ role: 'user' as const, content: marked }]
 
 /** One application: its own verification, its own view. */
@@ -131,6 +133,31 @@ describe('the openai package over a verified fetch', () => {
     } as RequestInit)
     expect(await answer.json()).toMatchObject({ choices: [{ message: { content: `You said: ${marked}` } }] })
     expectNothingOnTheWire()
+  })
+
+  it('gives the refusal of a provider that comes before the upload has ended, and says that there is no receipt for it', async () => {
+    const { fetch, receipts } = caller()
+    upstream.faults.push(faults.refuseEarly)
+    let isCancelled = false
+    const piece = new Uint8Array(64 * 1024)
+    const body = new ReadableStream({
+      start: (controller) => controller.enqueue(new TextEncoder().encode(formHead)),
+      pull: async (controller) => {
+        await new Promise((resolve) => setTimeout(resolve, 5))
+        if (!isCancelled) controller.enqueue(piece)
+      },
+      cancel: () => void (isCancelled = true)
+    })
+    const answer = await fetch(`${wire.origin}/v1/files`, {
+      method: 'POST',
+      headers: { 'content-type': 'multipart/form-data; boundary=x', authorization: 'Bearer sk-secret-of-caller' },
+      body,
+      duplex: 'half'
+    } as RequestInit)
+    expect(answer.status).toBe(413)
+    await answer.text().catch(() => undefined)
+    await until(() => isCancelled)
+    expect(receipts.every((one) => 'problem' in one)).toBe(true)
   })
 
   it('sends no key where the caller says so, and names of the machine never', async () => {
@@ -271,6 +298,33 @@ describe('what is refused before a byte of the request is sent', () => {
     expect(wire.sent()).toBe('')
   })
 
+  it('a key that somebody in between has put in the place of the one in the report', async () => {
+    const { client } = caller({
+      fetch: async (input, init) => {
+        const response = await attested.fetch(input, init)
+        if (!new Request(input).url.endsWith('/.well-known/confrouter')) return response
+        const document = await response.json()
+        const data = JSON.parse(Buffer.from(document.runtimeData, 'base64').toString())
+        data.confrouter.hpke = Buffer.alloc(32, 9).toString('base64url')
+        return Response.json({ ...document, runtimeData: Buffer.from(JSON.stringify(data)).toString('base64') })
+      }
+    })
+    const error = await causeOf(chat(client))
+    expect(error).toBeInstanceOf(AttestationError)
+    const claims = (error as AttestationError).checks.map((check) => check.claim)
+    expect(claims).toEqual(['reportData', 'maa.reportData', 'maa.runtime'])
+    expectOnlyEvidenceWasAsked()
+  })
+
+  it('no key that stands anywhere but in the evidence is even asked for', async () => {
+    const { client } = caller()
+    await chat(client)
+    expect(wire.sent().match(/(?:GET|POST) \/\S+(?= HTTP)/g)).toEqual([
+      'POST /.well-known/confrouter',
+      'POST /v1/chat/completions'
+    ])
+  })
+
   it('a router whose attestation provider cannot be reached: not checked, and not called', async () => {
     const { client } = caller({ fetch: globalThis.fetch })
     expect(await causeOf(chat(client))).toBeInstanceOf(CheckError)
@@ -342,6 +396,13 @@ describe('an answer that is not what the router sealed', () => {
     await chat(client)
     wire.alter(() => Buffer.from('HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}'))
     expect(await causeOf(chat(client))).toMatchObject({ code: 'call.unsealed', status: 200 })
+  })
+
+  it('is none if it claims to be sealed and has no body', async () => {
+    const { client } = caller()
+    await chat(client)
+    wire.alter(() => Buffer.from(`HTTP/1.1 204 No Content\r\nehbp-response-nonce: ${'0'.repeat(64)}\r\n\r\n`))
+    expect(await causeOf(chat(client))).toMatchObject({ code: 'call.unsealed', status: 204 })
   })
 
   it('gives the status of a refusal in the open, for a program to wait by, and not its text', async () => {

@@ -1,0 +1,106 @@
+import type { ReceiptResult } from '../receipt-check.js'
+
+/** One call through the proxy, for the page and the terminal: what can be told of it without its content. */
+export interface CallRecord {
+  readonly id: number
+  /** UTC, ISO 8601. */
+  readonly at: string
+  readonly method: string
+  /** Without query. */
+  readonly path: string
+  /** `running`; whole; refused by the proxy or not sent; broken off by the router; left by the caller. */
+  readonly state: 'running' | 'answered' | 'refused' | 'broken' | 'left'
+  readonly status: number | null
+  /** Lengths of the bodies before they were sealed. */
+  readonly requestBytes: number
+  readonly responseBytes: number
+  /** From the head of the request to the end of the answer. */
+  readonly milliseconds: number | null
+  readonly receipt: ReceiptSummary | null
+  /** A code, or a sentence about the receipt. */
+  readonly problem: string | null
+}
+
+export interface ReceiptSummary {
+  /** `null` if no provider was called. */
+  readonly provider: string | null
+  readonly origin: string | null
+  readonly model: string | null
+}
+
+const kept = 50
+
+/** The last calls, newest first. */
+export class CallLog {
+  readonly #records: CallRecord[] = []
+  #count = 0
+
+  constructor(
+    private readonly now: () => Date,
+    private readonly onEnd: (call: CallRecord) => void
+  ) {}
+
+  get records(): readonly CallRecord[] {
+    return this.#records
+  }
+
+  begin(method: string, path: string): RunningCall {
+    const call: CallRecord = {
+      id: ++this.#count,
+      at: this.now().toISOString(),
+      method,
+      path,
+      state: 'running',
+      status: null,
+      requestBytes: 0,
+      responseBytes: 0,
+      milliseconds: null,
+      receipt: null,
+      problem: null
+    }
+    this.#records.unshift(call)
+    this.#records.length = Math.min(this.#records.length, kept)
+    return new RunningCall(call.id, (changes) => this.#change(call.id, changes), this.onEnd)
+  }
+
+  #change(id: number, changes: Partial<CallRecord>): CallRecord | undefined {
+    const index = this.#records.findIndex((record) => record.id === id)
+    const record = this.#records[index]
+    // Fifty others have begun since.
+    if (record === undefined) return undefined
+    return (this.#records[index] = { ...record, ...changes })
+  }
+}
+
+/** The entry of a call while it runs. */
+export class RunningCall {
+  readonly #startMs = performance.now()
+
+  constructor(
+    readonly id: number,
+    private readonly change: (changes: Partial<CallRecord>) => CallRecord | undefined,
+    private readonly onEnd: (call: CallRecord) => void
+  ) {}
+
+  note(changes: Partial<Pick<CallRecord, 'status' | 'requestBytes' | 'responseBytes'>>): void {
+    this.change(changes)
+  }
+
+  end(state: Exclude<CallRecord['state'], 'running'>, problem: string | null = null): void {
+    const milliseconds = Math.round(performance.now() - this.#startMs)
+    const call = this.change({ state, milliseconds, ...(problem === null ? {} : { problem }) })
+    if (call !== undefined) this.onEnd(call)
+  }
+
+  /** Comes with the end of the answer or after it. */
+  receipt(result: ReceiptResult): void {
+    if ('problem' in result) {
+      this.change({ problem: result.problem })
+      return
+    }
+    const { upstream, model } = result.receipt
+    this.change({
+      receipt: { provider: upstream?.provider ?? null, origin: upstream?.origin ?? null, model }
+    })
+  }
+}

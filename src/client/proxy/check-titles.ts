@@ -1,0 +1,36 @@
+import type { Claim } from '../../verify/index.js'
+
+/** What each claim is about, in a few words for people. */
+export const checkTitles: Readonly<Record<Claim, string>> = {
+  'report.format': 'Report has a known form',
+  'report.signature': 'Report is signed by the chip’s key',
+  'vcek.chain': 'Chip’s key is signed up to the root',
+  'ark.pinned': 'Root is one that you accept',
+  'vcek.hwid': 'Chip’s key is for this chip',
+  'vcek.tcb': 'Chip’s key is for this firmware',
+  'tcb.minimum': 'Firmware is new enough',
+  'guest.debug': 'Debugging is off',
+  'guest.migration': 'Migration is off',
+  'guest.vmpl': 'Report comes from the right privilege level',
+  'uvm.signature': 'Endorsement of the utility VM is signed',
+  'uvm.issuer': 'Endorsement is by the right maker',
+  'uvm.feed': 'Endorsement is for the right product',
+  'uvm.svn': 'Utility VM is new enough',
+  'uvm.measurement': 'Utility VM is the endorsed one',
+  hostData: 'Policy is the one that you expect',
+  'ccePolicy.digest': 'Policy text is the measured one',
+  reportData: 'Report is about these keys',
+  'runtimeData.keys': 'Keys of the router can be read',
+  nonce: 'Evidence was made for this request',
+  'maa.signature': 'Token is signed by the service',
+  'maa.issuer': 'Service is one that you accept',
+  'maa.time': 'Token is valid and young',
+  'maa.type': 'Token is about a confidential guest',
+  'maa.compliance': 'Service finds the platform compliant',
+  'maa.hostData': 'Token names the same policy',
+  'maa.debug': 'Token says debugging is off',
+  'maa.vmpl': 'Token names the right privilege level',
+  'maa.measurement': 'Token names the same utility VM',
+  'maa.reportData': 'Token is about the same report',
+  'maa.runtime': 'Token is about the same keys'
+}

@@ -1,0 +1,130 @@
+import { readFile, writeFile } from 'node:fs/promises'
+import { UserError } from '../base/user-error.js'
+import type { EvidenceDocument, MaaKeySet, TrustPolicy } from '../client/index.js'
+import { unreadable } from './file-input.js'
+
+/** Evidence with what it takes to verify it. */
+export interface Collected {
+  /** Where it comes from: a URL or a file. */
+  readonly source: string
+  /** The text as it was served. */
+  readonly document: string
+  readonly evidence: EvidenceDocument
+  inputs(trust: TrustPolicy, now: Date): Promise<Inputs>
+}
+
+export interface Inputs {
+  readonly now: Date
+  readonly nonce: Uint8Array | undefined
+  readonly maaKeys: readonly MaaKeySet[]
+}
+
+/** A router may wait for its own attestation service. */
+const longestMs = 60_000
+
+/** Asks a router about a nonce of this moment. Throws a {@link UserError} for what could not be checked. */
+export async function collectEvidence(
+  url: string | undefined,
+  fetch: typeof globalThis.fetch,
+  signal: AbortSignal
+): Promise<Collected> {
+  if (url === undefined) throw new Error('there is no URL')
+  const { CheckError, fetchEvidence, fetchKeysFor } = await import('../client/index.js')
+  const nonce = crypto.getRandomValues(new Uint8Array(32))
+  const within = AbortSignal.any([signal, AbortSignal.timeout(longestMs)])
+  const checked = async <T>(work: () => Promise<T>): Promise<T> => {
+    try {
+      return await work()
+    } catch (error) {
+      if (!(error instanceof CheckError)) throw error
+      signal.throwIfAborted()
+      throw notChecked(error.code, error)
+    }
+  }
+  const { document, evidence } = await checked(() => fetchEvidence({ url, nonce, fetch, signal: within }))
+  return {
+    source: url,
+    document,
+    evidence,
+    inputs: async (trust, now) => ({
+      now,
+      nonce,
+      maaKeys: await checked(() => fetchKeysFor(evidence, { trust, fetch, signal: within }))
+    })
+  }
+}
+
+function notChecked(code: string, error: Error): UserError {
+  if (code === 'check.url') {
+    return new UserError('usage', 'usage.invalid', error.message, { next: ['confrouter verify --help'] })
+  }
+  return new UserError('cloud', 'verify.not-checked', `could not check: ${error.message}`, {
+    why: 'this says nothing about the router: no verdict was reached',
+    next: ['run the same command again'],
+    cause: error.cause
+  })
+}
+
+/** What `--save` writes: the evidence as it was served, and what else a verification needs. */
+interface Bundle {
+  readonly version: 1
+  readonly savedAt: string
+  readonly source: string
+  /** Base64url. */
+  readonly nonce: string
+  readonly maaKeys: readonly MaaKeySet[]
+  readonly evidence: unknown
+}
+
+/** The keys in it are those that were fetched over TLS then: whoever can change the file can change them. */
+export async function writeBundle(file: string, { source, document }: Collected, inputs: Inputs): Promise<void> {
+  const bundle: Bundle = {
+    version: 1,
+    savedAt: inputs.now.toISOString(),
+    source,
+    nonce: Buffer.from(inputs.nonce ?? []).toString('base64url'),
+    maaKeys: inputs.maaKeys,
+    evidence: JSON.parse(document)
+  }
+  try {
+    await writeFile(file, `${JSON.stringify(bundle, null, 2)}\n`)
+  } catch (error) {
+    throw new UserError('machine', 'verify.not-saved', `${file} cannot be written`, { cause: error })
+  }
+}
+
+/** Reads saved evidence: a file of `--save`, or a document as a router serves it, which has no nonce and no keys beside it. */
+export async function readBundle(file: string): Promise<Collected> {
+  const { parseEvidence, VerifyError } = await import('../client/index.js')
+  const text = await readFile(file, 'utf8').catch((error: unknown) => {
+    throw unreadable(file, error)
+  })
+  try {
+    const { document, nonce, maaKeys } = partsOf(text)
+    const evidence = parseEvidence(document)
+    return { source: file, document: text, evidence, inputs: async (_, now) => ({ now, nonce, maaKeys }) }
+  } catch (error) {
+    if (!(error instanceof VerifyError) && !(error instanceof SyntaxError)) throw error
+    throw new UserError('usage', 'verify.unreadable-evidence', `${file} is no saved evidence`, {
+      why: error instanceof SyntaxError ? 'it is not JSON' : error.message
+    })
+  }
+}
+
+function partsOf(text: string): {
+  readonly document: unknown
+  readonly nonce: Uint8Array | undefined
+  readonly maaKeys: readonly MaaKeySet[]
+} {
+  const value: unknown = JSON.parse(text)
+  if (typeof value !== 'object' || value === null || !('evidence' in value)) {
+    return { document: text, nonce: undefined, maaKeys: [] }
+  }
+  const { evidence, nonce, maaKeys } = value as Bundle
+  const bytes = typeof nonce === 'string' ? new Uint8Array(Buffer.from(nonce, 'base64url')) : new Uint8Array()
+  return {
+    document: JSON.stringify(evidence),
+    nonce: bytes.length >= 16 && bytes.length <= 64 ? bytes : undefined,
+    maaKeys: Array.isArray(maaKeys) ? maaKeys : []
+  }
+}
