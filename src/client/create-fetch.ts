@@ -16,6 +16,11 @@ export interface CreateFetchOptions {
   readonly trust: TrustPolicy
   /** What makes the connections; the platform's own if left out. */
   readonly fetch?: Fetch | undefined
+  /**
+   * What makes the connections for calls, once the router is verified, in place of `fetch`: for a TLS key that
+   * is held against the one in the evidence.
+   */
+  readonly transport?: ((evidence: VerifiedEvidence) => Fetch) | undefined
   readonly now?: (() => Date) | undefined
   /**
    * Keys of attestation providers, where they are not to be fetched: a page in a browser cannot read
@@ -89,9 +94,10 @@ export function createFetch(options: CreateFetchOptions): Fetch {
   ): Promise<{ readonly response: Response; answer(): Response }> {
     const headers = { ...request.headers, ...(await sealedCredential(request, keys, options.keyProvider, now)) }
     const sealed = await seal(request, headers, keys, options.pad ?? false, now)
+    const connect = options.transport?.(keys) ?? send
     let response: Response
     try {
-      response = await send(request.url, {
+      response = await connect(request.url, {
         method: 'POST',
         headers: { ...headers, ...sealed.headers },
         body: sealed.body,

@@ -1,4 +1,5 @@
 import type { Run, TrustChange } from '../steps/index.js'
+import type { VerifiedEvidence } from '../client/index.js'
 import type { Image } from '../release/index.js'
 import type { Terminal } from '../terminal/index.js'
 import type { ApprovalOptions, SharedOptions } from './options.js'
@@ -17,8 +18,10 @@ export interface App {
 }
 
 export interface VerificationAccess {
-  /** Accepts the certificate of the emulator where one is asked for. */
+  /** Accepts the certificate of the emulator where one is asked for, and reads evidence over a router's own TLS. */
   readonly fetch: typeof fetch
+  /** For calls to a router that is verified. */
+  readonly transport: (evidence: VerifiedEvidence) => typeof fetch
   /** Opens a published image; on loopback one of the emulator's. */
   openImage(this: void, reference: string): Promise<Image>
   /** Where this program is: its source, if it runs from a checkout. */

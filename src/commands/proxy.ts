@@ -34,10 +34,10 @@ export function proxyCommand(execute: Execute): Command {
 
 /** Verifies, says the verdict, and serves until the first interruption, which is how this verb ends well. */
 async function serve(app: App, options: Options): Promise<void> {
-  const { fetch, deployment } = await app.verification(options)
+  const { fetch, transport, deployment } = await app.verification(options)
   const { url, trustFile } = routerOf(options, deployment)
   const trust = await readTrust(trustFile)
-  const proxy = await create(app, { url, trust, fetch, port: options.port })
+  const proxy = await create(app, { url, trust, fetch, transport, port: options.port })
   const verdict = await firstVerdict(app, proxy)
   const origin = await listen(proxy, options.port)
   app.terminal.result(startedResult(origin, url, verdict))
@@ -71,7 +71,7 @@ function routerOf(
 
 async function create(
   { terminal }: App,
-  options: Pick<ProxyOptions, 'url' | 'trust' | 'fetch' | 'port'>
+  options: Pick<ProxyOptions, 'url' | 'trust' | 'fetch' | 'transport' | 'port'>
 ): Promise<Proxy> {
   const { CallError } = await import('../client/index.js')
   const { createProxy } = await import('../client/proxy/index.js')

@@ -31,17 +31,23 @@ export async function collectEvidence(
   if (url === undefined) throw new Error('there is no URL')
   const { CheckError, fetchEvidence, fetchKeysFor } = await import('../client/index.js')
   const nonce = crypto.getRandomValues(new Uint8Array(32))
-  const within = AbortSignal.any([signal, AbortSignal.timeout(longestMs)])
-  const checked = async <T>(work: () => Promise<T>): Promise<T> => {
+  const checked = async <T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> => {
+    const limit = new AbortController()
+    const stop = (): void => limit.abort(signal.reason)
+    const timer = setTimeout(stop, longestMs)
+    signal.addEventListener('abort', stop, { once: true })
     try {
-      return await work()
+      return await work(limit.signal)
     } catch (error) {
       if (!(error instanceof CheckError)) throw error
       signal.throwIfAborted()
       throw notChecked(error.code, error)
+    } finally {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', stop)
     }
   }
-  const { document, evidence } = await checked(() => fetchEvidence({ url, nonce, fetch, signal: within }))
+  const { document, evidence } = await checked((limit) => fetchEvidence({ url, nonce, fetch, signal: limit }))
   return {
     source: url,
     document,
@@ -49,7 +55,7 @@ export async function collectEvidence(
     inputs: async (trust, now) => ({
       now,
       nonce,
-      maaKeys: await checked(() => fetchKeysFor(evidence, { trust, fetch, signal: within }))
+      maaKeys: await checked((limit) => fetchKeysFor(evidence, { trust, fetch, signal: limit }))
     })
   }
 }

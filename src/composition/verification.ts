@@ -7,6 +7,7 @@ import { recordedDeployment } from '../steps/index.js'
 import { dockerCredentials } from './docker-credentials.js'
 import { runningEmulator } from './local-cloud.js'
 import { packageRoot } from './package-files.js'
+import { routerTransport } from './router-transport.js'
 
 /**
  * What a verification needs of this machine: a way to call the router and its attestation service, and
@@ -24,7 +25,7 @@ export async function openVerification(
     recorded === undefined ? undefined : { url: recorded.endpoint, trustFile: join(stateDir, 'policy', 'trust.json') }
   if (local !== true) {
     return {
-      fetch: await patientFetch(undefined),
+      ...routerTransport(await patientFetch(undefined)),
       openImage: (reference) =>
         openRegistryImage({ reference, fetch, credentials: dockerCredentials(environment, signal) }),
       packageFolder: packageRoot,
@@ -38,7 +39,7 @@ export async function openVerification(
     })
   }
   return {
-    fetch: await patientFetch(await readFile(emulator.caFile, 'utf8')),
+    ...routerTransport(await patientFetch(await readFile(emulator.caFile, 'utf8'))),
     openImage: (reference) => openLayoutImage(emulator.imageLayout, reference),
     packageFolder: packageRoot,
     deployment

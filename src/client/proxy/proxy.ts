@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { TrustPolicy } from '../../verify/index.js'
+import type { CreateFetchOptions } from '../create-fetch.js'
 import { type Fetch, routerUrl } from '../http.js'
 import type { RouterVerdict } from '../verify-router.js'
 import { refuse, send, sendJson } from './answers.js'
@@ -21,6 +22,8 @@ export interface ProxyOptions {
   readonly trust: TrustPolicy
   /** What makes the connections to router and attestation provider; the platform's own if left out. */
   readonly fetch?: Fetch | undefined
+  /** What makes the connections for calls, as in `createFetch`. */
+  readonly transport?: CreateFetchOptions['transport']
   readonly now?: (() => Date) | undefined
   /** On 127.0.0.1, which is the only address; 0 for any that is free. */
   readonly port: number
@@ -73,6 +76,7 @@ export function createProxy(options: ProxyOptions): Proxy {
     url,
     trust,
     fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)),
+    transport: options.transport,
     now,
     onVerdict: options.onVerdict ?? (() => undefined)
   })

@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { TrustPolicy } from '../../verify/index.js'
-import { createFetch } from '../create-fetch.js'
+import { createFetch, type CreateFetchOptions } from '../create-fetch.js'
 import { CheckError } from '../errors.js'
 import type { Fetch } from '../http.js'
 import type { ReceiptResult } from '../receipt-check.js'
@@ -11,6 +11,7 @@ export interface WatchedRouterOptions {
   readonly url: string
   readonly trust: TrustPolicy
   readonly fetch: Fetch
+  readonly transport: CreateFetchOptions['transport']
   readonly now: () => Date
   readonly onVerdict: (verdict: RouterVerdict) => void
 }
@@ -78,11 +79,12 @@ export class WatchedRouter {
   }
 
   #newFetch(): Fetch {
-    const { url, trust, fetch, now } = this.options
+    const { url, trust, fetch, transport, now } = this.options
     return createFetch({
       url,
       trust,
       fetch,
+      transport,
       now,
       onVerdict: (verdict) => this.#noteVerdict(verdict),
       onReceipt: (result) => this.#receiptOf.getStore()?.(result)

@@ -1,0 +1,45 @@
+import type { VerifiedEvidence } from '../client/index.js'
+import { routerFetch } from './router-fetch.js'
+
+/** How a router is reached whose TLS may end in its container, with a certificate that no authority has signed. */
+export interface RouterTransport {
+  /** For evidence and for the attestation service. */
+  readonly fetch: typeof fetch
+  /** For calls, once the router is verified. */
+  readonly transport: (evidence: VerifiedEvidence) => typeof fetch
+}
+
+/**
+ * Evidence is for everybody and proves itself, so it is read from a router whose certificate nobody has
+ * signed. From then on its TLS key has to be the one that the verified evidence names: no call goes to
+ * anybody else. A router whose certificate is signed is reached like any other server.
+ */
+export function routerTransport(send: typeof fetch): RouterTransport {
+  const unsigned = new Set<string>()
+  return {
+    fetch: async (input, init) => {
+      try {
+        return await send(input, init)
+      } catch (error) {
+        const url = new URL(input instanceof Request ? input.url : String(input))
+        if (!url.pathname.endsWith('/.well-known/confrouter') || !isUnsigned(error)) throw error
+        unsigned.add(url.origin)
+        return routerFetch('any')(input, init)
+      }
+    },
+    transport: (evidence) => async (input, init) => {
+      const { origin } = new URL(input instanceof Request ? input.url : String(input))
+      if (!unsigned.has(origin)) return send(input, init)
+      if (evidence.tls === undefined) {
+        throw new TypeError(`nobody has signed the certificate of ${origin}, and the evidence names no TLS key`)
+      }
+      return routerFetch(evidence.tls)(input, init)
+    }
+  }
+}
+
+/** OpenSSL's words for a chain that begins and ends with the server itself. */
+function isUnsigned(error: unknown): boolean {
+  const { code } = ((error as { cause?: unknown }).cause ?? {}) as { code?: unknown }
+  return code === 'DEPTH_ZERO_SELF_SIGNED_CERT'
+}

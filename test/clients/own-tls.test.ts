@@ -1,0 +1,69 @@
+import { createServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import { createFetch } from '../../src/client/create-fetch.js'
+import { routerTransport } from '../../src/composition/router-transport.js'
+import { createTlsIdentity } from '../../src/router/self-signed.js'
+import { Cleanup, readAll } from '../unit/router/harness.js'
+import { type AttestedRouter, startAttestedRouter } from './attested.js'
+import { local } from './setup.js'
+import { startOpenai } from './upstreams/openai.js'
+import type { Upstream } from './upstreams/upstream.js'
+
+const cleanup = new Cleanup()
+afterAll(() => cleanup.run())
+
+let upstream: Upstream
+let attested: AttestedRouter
+beforeAll(async () => {
+  upstream = await startOpenai(cleanup, { keys: ['sk-own'] })
+  attested = await startAttestedRouter(cleanup, { openai: local(upstream) }, { CONFROUTER_TLS_PORT: '0' })
+})
+
+const question = {
+  method: 'POST',
+  headers: { 'content-type': 'application/json', authorization: 'Bearer sk-own' },
+  body: JSON.stringify({ model: 'gpt-4o-mini', messages: [{ role: 'user', content: 'hello' }] })
+}
+
+/** Node's own fetch for the router, and the one that trusts the attestation provider for that. */
+const send: typeof fetch = (input, init) => {
+  const { origin } = new URL(input instanceof Request ? input.url : String(input))
+  return origin === attested.attestationProvider.origin ? attested.fetch(input, init) : fetch(input, init)
+}
+
+describe('a router whose TLS ends in its container', () => {
+  it('is called over a connection that is held against the TLS key of its evidence', async () => {
+    const url = attested.router.tlsUrl
+    const call = createFetch({ url, trust: attested.trust, ...routerTransport(send) })
+    const answer = await call(`${url}/v1/chat/completions`, question)
+    expect(await answer.json()).toMatchObject({ choices: [{ message: { content: 'You said: hello' } }] })
+  })
+
+  it('is not called through somebody who passes its evidence on over TLS of his own', async () => {
+    const seen: string[] = []
+    const { key, certificate } = createTlsIdentity(new Date())
+    const between = createServer({ key, cert: certificate }, (request, response) => {
+      void (async () => {
+        seen.push(request.url ?? '')
+        const body = await readAll(request)
+        const answer = await fetch(`${attested.router.url}${request.url}`, { method: 'POST', body: new Uint8Array(body) })
+        response.writeHead(answer.status, { 'content-type': 'application/json' }).end(await answer.text())
+      })()
+    })
+    await new Promise<void>((resolve) => between.listen(0, '127.0.0.1', resolve))
+    cleanup.add(async () => {
+      between.closeAllConnections()
+      await new Promise((resolve) => between.close(resolve))
+    })
+    const url = `https://127.0.0.1:${(between.address() as AddressInfo).port}`
+    const call = createFetch({ url, trust: attested.trust, ...routerTransport(send) })
+    await expect(call(`${url}/v1/chat/completions`, question)).rejects.toMatchObject({ code: 'call.network' })
+    expect(seen).toEqual(['/.well-known/confrouter'])
+  })
+
+  it('gives nothing but its evidence over a connection that nobody has vouched for', async () => {
+    const { fetch: forEvidence } = routerTransport(send)
+    await expect(forEvidence(`${attested.router.tlsUrl}/healthz`)).rejects.toThrow('fetch failed')
+  })
+})
