@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream'
 import { Command, CommanderError } from 'commander'
 import { UserError } from './base/user-error.js'
 import type { App, Execute } from './commands/app.js'
@@ -8,7 +9,7 @@ import { initCommand } from './commands/init.js'
 import { proxyCommand } from './commands/proxy.js'
 import { statusCommand } from './commands/status.js'
 import { verifyCommand } from './commands/verify.js'
-import { createTerminal, type Terminal } from './terminal/index.js'
+import { createTerminal, openLineDialogue, type Terminal } from './terminal/index.js'
 import { packageVersion, starterConfig } from './composition/package-files.js'
 
 export interface Io {
@@ -21,6 +22,8 @@ export interface Io {
   readonly signal: AbortSignal
   /** Ask as on a cloud that costs money, though nothing does: how the questions are tried out. */
   readonly asksOnLoopback?: boolean
+  /** Opens what `policy` reads from registries: how it is tried out without them. */
+  readonly openRegistryImage?: App['openRegistryImage']
 }
 
 /** Runs one command line and returns its exit code. */
@@ -29,7 +32,10 @@ export async function main(io: Io): Promise<number> {
   const execute: Execute = (name, verb) => async (options) => {
     const terminal = terminalFor(io, options)
     try {
-      await verb(appFor(io, terminal), options)
+      const exitWith = (code: number) => {
+        exitCode = code
+      }
+      await verb({ ...appFor(io, terminal, options), exitWith }, options)
     } catch (error) {
       exitCode = terminal.failure(error, { command: name, flags: flagsOf(options) })
     }
@@ -46,7 +52,7 @@ export async function main(io: Io): Promise<number> {
     .addHelpText('after', '\nExample:\n  $ confrouter up --local\n\nDocs: https://github.com/confrouter/confrouter')
   const verbs = [
     initCommand(execute),
-    ...deploymentCommands(execute),
+    ...deploymentCommands(execute, io.argv),
     statusCommand(execute),
     downCommand(execute),
     verifyCommand(execute),
@@ -119,12 +125,26 @@ function terminalFor(io: Io, options: OutputOptions): Terminal {
 }
 
 /** Adapters are loaded by the verb that needs them, so that `--help` and a look stay quick. */
-function appFor(io: Io, terminal: Terminal): App {
+function appFor(io: Io, terminal: Terminal, options: OutputOptions): Omit<App, 'exitWith'> {
   const control = async () => (await import('./composition/local-cloud.js')).emulatorControl(io.signal)
   return {
     terminal,
     signal: io.signal,
     starterConfig,
+    // With --json stdout is one document, so the questions go where the other words are.
+    openDialogue: () =>
+      openLineDialogue({
+        stdin: options.input === false ? Readable.from([]) : io.stdin,
+        output: options.json === true ? io.stderr : io.stdout,
+        signal: io.signal
+      }),
+    async openRegistryImage(reference) {
+      if (io.openRegistryImage !== undefined) return io.openRegistryImage(reference)
+      const { openRegistryImage } = await import('./image/index.js')
+      const { dockerCredentials } = await import('./composition/docker-credentials.js')
+      const credentials = dockerCredentials(io.environment, io.signal)
+      return openRegistryImage({ reference, fetch, credentials, signal: io.signal })
+    },
     async verification(options) {
       const { openVerification } = await import('./composition/verification.js')
       return openVerification(options, { environment: io.environment, signal: io.signal })

@@ -1,14 +1,14 @@
-import type { MaaKeySet, TrustPolicy, VerifiedEvidence } from '../verify/index.js'
+import type { TrustPolicy, VerifiedEvidence } from '../verify/index.js'
 import { AttestationError } from './errors.js'
 import type { Fetch } from './http.js'
-import { type RouterVerdict, verifyRouter } from './verify-router.js'
+import { type MaaKeySource, type RouterVerdict, verifyRouter } from './verify-router.js'
 
 export interface AttestedRouterOptions {
   readonly url: string
   readonly trust: TrustPolicy
   readonly fetch: Fetch
   readonly now: () => Date
-  readonly maaKeys: readonly MaaKeySet[] | undefined
+  readonly maaKeys: MaaKeySource | undefined
   /** How long keys are used after the evidence for them was verified. */
   readonly maximumAgeMs: number
   readonly onVerdict: ((verdict: RouterVerdict) => void) | undefined
@@ -19,6 +19,9 @@ const longestVerificationMs = 60_000
 
 /** From this part of its age on, evidence is replaced while it is still good, so that nobody waits for it. */
 const earlyPart = 0.8
+
+/** Between two attempts to replace evidence that is still good. */
+const pauseMs = 10_000
 
 interface Verified {
   readonly evidence: VerifiedEvidence
@@ -32,6 +35,7 @@ interface Verified {
 export class AttestedRouter {
   #verified: Verified | undefined
   #running: Promise<VerifiedEvidence> | undefined
+  #renewedEarlyMs = 0
 
   constructor(private readonly options: AttestedRouterOptions) {}
 
@@ -45,8 +49,7 @@ export class AttestedRouter {
     const ageMs = this.options.now().getTime() - verified.atMs
     // A clock that went back says nothing about the age.
     if (ageMs < 0 || ageMs >= this.options.maximumAgeMs) return waitFor(this.#verify(), signal)
-    // What comes of it is for the next call; a rejection takes the keys away at once.
-    if (ageMs >= earlyPart * this.options.maximumAgeMs) this.#verify().catch(() => undefined)
+    if (ageMs >= earlyPart * this.options.maximumAgeMs) this.#renewEarly()
     return verified.evidence
   }
 
@@ -55,6 +58,14 @@ export class AttestedRouter {
     // Somebody else may have been told the same a moment ago.
     if (this.#verified !== undefined && this.#verified.evidence !== stale) return this.#verified.evidence
     return waitFor(this.#verify(), signal)
+  }
+
+  /** What comes of it is for the next call; a rejection takes the keys away at once. */
+  #renewEarly(): void {
+    const nowMs = this.options.now().getTime()
+    if (Math.abs(nowMs - this.#renewedEarlyMs) < pauseMs) return
+    this.#renewedEarlyMs = nowMs
+    this.#verify().catch(() => undefined)
   }
 
   #verify(): Promise<VerifiedEvidence> {

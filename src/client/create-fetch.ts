@@ -1,14 +1,15 @@
 import { SealError } from '../seal/errors.js'
-import { sealEhbp, type SealedEhbpRequest } from '../seal/ehbp-client.js'
+import { type HpkeSender, sealFor, type SealedEhbpRequest, setUpSender } from '../seal/ehbp-client.js'
+import { equalBytes } from '../base/bytes.js'
 import { sealHeaders } from '../seal/ehbp.js'
 import { sealProviderKey } from '../seal/provider-key.js'
-import type { MaaKeySet, TrustPolicy, VerifiedEvidence } from '../verify/index.js'
+import type { TrustPolicy, VerifiedEvidence } from '../verify/index.js'
 import { AttestedRouter } from './attested-router.js'
 import { CallError } from './errors.js'
 import { type Fetch, place, routerUrl } from './http.js'
 import { type OutgoingRequest, readRequest } from './outgoing-request.js'
 import { checkReceipt, type ReceiptResult } from './receipt-check.js'
-import type { RouterVerdict } from './verify-router.js'
+import type { MaaKeySource, RouterVerdict } from './verify-router.js'
 
 export interface CreateFetchOptions {
   /** Base URL of the router. Calls to any other place are refused. */
@@ -23,10 +24,10 @@ export interface CreateFetchOptions {
   readonly transport?: ((evidence: VerifiedEvidence) => Fetch) | undefined
   readonly now?: (() => Date) | undefined
   /**
-   * Keys of attestation providers, where they are not to be fetched: a page in a browser cannot read
-   * them from a provider that does not allow it.
+   * Keys of attestation providers, or who gives them for each verification, where they are not to be fetched: a
+   * page in a browser cannot read them from a provider that does not allow it.
    */
-  readonly maaKeys?: readonly MaaKeySet[] | undefined
+  readonly maaKeys?: MaaKeySource | undefined
   /** The only provider to which the router may show the caller's key, for example `openai`. */
   readonly keyProvider?: string | undefined
   /** Pads events to a few sizes, so that whoever looks on cannot tell the length of each; costs bytes. */
@@ -43,7 +44,7 @@ export const noKey = 'none'
 /** Seconds for which keys are used where the trust policy accepts any age. */
 const defaultMaximumAgeSeconds = 300
 
-/** A sealed credential is of no use to whoever finds it a few minutes later. */
+/** Beside its request alone, and not for long: a router's clock may differ by some minutes. */
 const credentialLifeMs = 300_000
 
 /**
@@ -78,10 +79,13 @@ export function createFetch(options: CreateFetchOptions): Fetch {
     const first = await sendSealed(request, keys)
     if (!isStale(first.response)) return first.answer()
     await first.response.body?.cancel()
+    const renewed = await router.keysAfter(keys, request.signal)
+    // Nobody vouches for the refusal. If the key is the same it was no reason, and the request may have been served.
+    if (equalBytes(renewed.hpke, keys.hpke)) throw unsealed(request, first.response)
     if (request.isStream) {
       throw new CallError('call.stale-key', 'the key of the router has changed, and a stream cannot be sent twice')
     }
-    const second = await sendSealed(request, await router.keysAfter(keys, request.signal))
+    const second = await sendSealed(request, renewed)
     if (isStale(second.response)) {
       throw new CallError('call.stale-key', 'the router cannot open what is sealed to the key in its own evidence')
     }
@@ -92,8 +96,7 @@ export function createFetch(options: CreateFetchOptions): Fetch {
     request: OutgoingRequest,
     keys: VerifiedEvidence
   ): Promise<{ readonly response: Response; answer(): Response }> {
-    const headers = { ...request.headers, ...(await sealedCredential(request, keys, options.keyProvider, now)) }
-    const sealed = await seal(request, headers, keys, options.pad ?? false, now)
+    const { headers, sealed } = await seal(request, keys)
     const connect = options.transport?.(keys) ?? send
     let response: Response
     try {
@@ -110,6 +113,7 @@ export function createFetch(options: CreateFetchOptions): Fetch {
       })
     } catch (error) {
       if (request.signal?.aborted === true) throw request.signal.reason
+      if (error instanceof CallError) throw error
       throw new CallError('call.network', `no answer from ${place(request.url)}`, { cause: error })
     }
     return { response, answer: () => openAnswer(request, sealed, response, keys) }
@@ -126,57 +130,54 @@ export function createFetch(options: CreateFetchOptions): Fetch {
     if (withoutBody.has(response.status)) throw unsealed(request, response)
     const opened = sealed.openResponse(response)
     const { onReceipt } = options
-    const receipt = checkReceipt(opened.receipt, sealed.sha256, { request, response, keys })
-    void receipt.then((result) => result !== undefined && onReceipt?.(result))
+    if (onReceipt !== undefined) {
+      checkReceipt(opened.receipt, sealed.sha256, { request, response, keys })
+        .then((result) => result !== undefined && onReceipt(result))
+        .catch(ignore)
+    } else opened.receipt.catch(ignore)
     return new Response(opened.body, {
       status: response.status,
       headers: answerHeaders(response.headers)
     })
   }
 
+  async function seal(
+    request: OutgoingRequest,
+    keys: VerifiedEvidence
+  ): Promise<{ readonly headers: Readonly<Record<string, string>>; readonly sealed: SealedEhbpRequest }> {
+    try {
+      const sender = await setUpSender(keys.hpke, 'extension')
+      const headers = { ...request.headers, ...(await sealedCredential(request, keys, sender)) }
+      const extension = { timeMs: now().getTime(), cover: Object.keys(headers), pad: options.pad ?? false }
+      const { path, body } = request
+      const sealed = await sealFor(sender, { recipient: keys.hpke, method: 'POST', path, headers, body, extension })
+      return { headers, sealed }
+    } catch (error) {
+      // Without the error itself: it could quote what was to be sealed.
+      if (error instanceof SealError) throw new CallError('call.unsealable', error.message)
+      throw error
+    }
+  }
+
+  /** The header with the caller's key, of use beside this request alone; nothing if there is none. */
+  async function sealedCredential(
+    { credential }: OutgoingRequest,
+    { rsa }: VerifiedEvidence,
+    { encapsulatedKey }: HpkeSender
+  ): Promise<Readonly<Record<string, string>>> {
+    if (credential === undefined || credential === noKey) return {}
+    const expiresAt = new Date(now().getTime() + credentialLifeMs)
+    const provider = options.keyProvider
+    const sealed = await sealProviderKey({ key: credential, recipient: rsa, provider, expiresAt, encapsulatedKey })
+    return { authorization: `Bearer ${sealed}` }
+  }
+
   // Else OpenAI's SDK would find out by a call of its own whether this `fetch` knows forms.
   return Object.assign(verifiedFetch, { Response: globalThis.Response })
 }
 
-async function seal(
-  request: OutgoingRequest,
-  headers: Readonly<Record<string, string>>,
-  keys: VerifiedEvidence,
-  pad: boolean,
-  now: () => Date
-): Promise<SealedEhbpRequest> {
-  try {
-    return await sealEhbp({
-      recipient: keys.hpke,
-      method: 'POST',
-      path: request.path,
-      headers,
-      body: request.body,
-      extension: { timeMs: now().getTime(), cover: Object.keys(headers), pad }
-    })
-  } catch (error) {
-    if (!(error instanceof SealError)) throw error
-    throw new CallError('call.unsealable', error.message, { cause: error })
-  }
-}
-
-/** The header with the caller's key, sealed; nothing if there is none. */
-async function sealedCredential(
-  { credential }: OutgoingRequest,
-  keys: VerifiedEvidence,
-  provider: string | undefined,
-  now: () => Date
-): Promise<Readonly<Record<string, string>>> {
-  if (credential === undefined || credential === noKey) return {}
-  try {
-    const expiresAt = new Date(now().getTime() + credentialLifeMs)
-    const sealed = await sealProviderKey({ key: credential, recipient: keys.rsa, provider, expiresAt })
-    return { authorization: `Bearer ${sealed}` }
-  } catch (error) {
-    if (!(error instanceof SealError)) throw error
-    throw new CallError('call.unsealable', error.message)
-  }
-}
+/** What a callback of the application throws is not for the call, which has its answer. */
+const ignore = (): void => undefined
 
 /**
  * Nothing of the request was opened by whoever answered with this, and nobody vouches for the answer. The

@@ -55,6 +55,8 @@ export type CallErrorCode =
   | 'call.refused'
   /** An answer with a 2xx status that is not sealed to this call, is too long or is no JSON. */
   | 'call.unsealed'
+  /** The server is not the one that the evidence is about: another TLS key. Nothing was sent to it. */
+  | 'call.other-server'
   /** The request cannot be sealed: a method that the router does not take, or a key that is none. Nothing was sent. */
   | 'call.unsealable'
 

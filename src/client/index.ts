@@ -20,7 +20,14 @@ export { sealProviderKey } from '../seal/provider-key.js'
 export { type Receipt, verifyReceipt } from '../seal/receipt.js'
 export type { ReceiptResult } from './receipt-check.js'
 export { type PinnedRsaKey, sealedCall, type SealedCallOptions } from './sealed-call.js'
-export { fetchKeysFor, type RouterVerdict, verifyRouter, type VerifyRouterOptions } from './verify-router.js'
+export {
+  appraiseWith,
+  fetchKeysFor,
+  type MaaKeySource,
+  type RouterVerdict,
+  verifyRouter,
+  type VerifyRouterOptions
+} from './verify-router.js'
 export {
   azureUvmIssuer,
   type Check,
@@ -28,6 +35,7 @@ export {
   claims,
   defaultMinimumTcb,
   type EvidenceDocument,
+  isAzureAttestation,
   type MaaKeySet,
   parseEvidence,
   parseTrustPolicy,

@@ -1,3 +1,4 @@
+import { forwardedHeaders } from '../seal/forwarded-headers.js'
 import { CallError } from './errors.js'
 
 /** A request as it will be sealed. */
@@ -40,6 +41,7 @@ export async function readRequest(
   if (method !== 'POST' && !bodiless.has(method)) {
     throw new CallError('call.unsealable', `the router takes no sealed ${method} request`)
   }
+  refuseKeysInQuery(url)
   const { credential, headers } = readHeaders(request.headers)
   return {
     url,
@@ -64,36 +66,27 @@ function placeOfCall(input: string | URL | Request, base: URL): URL {
   return url
 }
 
+/** A query travels in the open, and some APIs take a key there. */
+function refuseKeysInQuery({ searchParams }: URL): void {
+  for (const name of searchParams.keys()) {
+    if (!/^(?:key|token|auth|(?:api|access|auth)[-_]?(?:key|token))$/i.test(name)) continue
+    throw new CallError(
+      'call.unsealable',
+      `a query travels in the open, and this one has "${name}"; send it as a header`
+    )
+  }
+}
+
 /** In these the SDKs of the providers send a key; the first one counts, as at the router. */
 const credentialHeaders = ['authorization', 'x-api-key', 'api-key']
-
-/** They say something of the transport, or of the caller's machine, which is nobody's business. */
-const isDropped = (name: string): boolean =>
-  dropped.has(name) || /^(x-stainless-|sec-|proxy-|ehbp-|confrouter-)/.test(name)
-
-const dropped = new Set([
-  'accept-encoding',
-  'connection',
-  'content-length',
-  'cookie',
-  'expect',
-  'host',
-  'keep-alive',
-  'origin',
-  'referer',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-  'user-agent'
-])
 
 function readHeaders(all: Headers): Pick<OutgoingRequest, 'credential' | 'headers'> {
   const headers: Record<string, string> = {}
   let credential: string | undefined
   for (const name of credentialHeaders) credential ??= credentialOf(name, all.get(name) ?? '')
   for (const [name, value] of all) {
-    if (!credentialHeaders.includes(name) && !isDropped(name)) headers[name] = value
+    // Whatever else there is says something of this machine, or is a secret that the router would not pass on.
+    if (forwardedHeaders.includes(name) && name !== 'accept-encoding') headers[name] = value
   }
   return { credential, headers }
 }

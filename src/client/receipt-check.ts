@@ -5,7 +5,13 @@ import type { OutgoingRequest } from './outgoing-request.js'
 
 /** A receipt that is about the call, or why there is none. */
 export type ReceiptResult =
-  { readonly path: string; readonly receipt: Receipt } | { readonly path: string; readonly problem: string }
+  | { readonly path: string; readonly receipt: Receipt }
+  | {
+      readonly path: string
+      readonly problem: string
+      /** `wrong` is checked and wrong; `unchecked` says nothing of the receipt: no WebCrypto for it, or a request cut short. */
+      readonly kind: 'missing' | 'wrong' | 'unchecked'
+    }
 
 /**
  * Verifies the receipt of one answer and compares it with what was sent. Gives `undefined` for an
@@ -27,17 +33,17 @@ export async function checkReceipt(
   } catch {
     return undefined
   }
-  if (text === undefined || text === '') return { path, problem: 'the answer came without a receipt' }
+  if (text === undefined || text === '') return { path, problem: 'the answer came without a receipt', kind: 'missing' }
   try {
     const receipt = await verifyReceipt(text, keys.ed25519)
     const sha256 = await sentSha256.catch(() => undefined)
     // A provider may answer, with a refusal above all, while the request is still on its way.
-    if (sha256 === undefined) return { path, problem: 'the request was not sent to its end' }
+    if (sha256 === undefined) return { path, problem: 'the request was not sent to its end', kind: 'unchecked' }
     const problem = problemOf(receipt, path, response.status, sha256)
-    return problem === undefined ? { path, receipt } : { path, problem }
+    return problem === undefined ? { path, receipt } : { path, problem, kind: 'wrong' }
   } catch (error) {
     if (!(error instanceof SealError)) throw error
-    return { path, problem: error.message }
+    return { path, problem: error.message, kind: error.code === 'unsupported' ? 'unchecked' : 'wrong' }
   }
 }
 

@@ -21,8 +21,11 @@ export interface VerifyRouterOptions {
   readonly randomNonce?: (() => Uint8Array) | undefined
   readonly signal?: AbortSignal | undefined
   /** Keys of attestation providers, where they are not to be fetched. */
-  readonly maaKeys?: readonly MaaKeySet[] | undefined
+  readonly maaKeys?: MaaKeySource | undefined
 }
+
+/** Keys of attestation providers, or who gives them when they are needed. */
+export type MaaKeySource = readonly MaaKeySet[] | (() => Promise<readonly MaaKeySet[]>)
 
 /** The verdict, and the document as it was served. */
 export type RouterVerdict = Verdict & { readonly document: string }
@@ -35,9 +38,36 @@ export async function verifyRouter(options: VerifyRouterOptions): Promise<Router
   const { url, fetch, signal } = options
   const nonce = options.randomNonce?.() ?? crypto.getRandomValues(new Uint8Array(32))
   const { document, evidence } = await fetchEvidence({ url, nonce, fetch, signal })
-  const maaKeys = options.maaKeys ?? (await fetchKeysFor(evidence, options))
-  const verdict = await verifyEvidence(evidence, options.trust, { now: options.now(), nonce, maaKeys })
+  const appraise = (maaKeys: readonly MaaKeySet[]): Promise<Verdict> =>
+    verifyEvidence(evidence, options.trust, { now: options.now(), nonce, maaKeys })
+  const verdict = await appraiseWith(() => keysFrom(options.maaKeys, evidence, options), appraise)
   return { ...verdict, document }
+}
+
+const keysFrom = async (
+  source: MaaKeySource | undefined,
+  evidence: EvidenceDocument,
+  options: VerifyRouterOptions
+): Promise<readonly MaaKeySet[]> =>
+  source === undefined ? fetchKeysFor(evidence, options) : typeof source === 'function' ? source() : source
+
+/**
+ * A verdict with the keys of attestation providers. Where they cannot be had, what needs none may be wrong all
+ * the same: that is a rejection. Only if all of it matches the error of `keys` is thrown, and nothing is known.
+ */
+export async function appraiseWith(
+  keys: () => Promise<readonly MaaKeySet[]>,
+  appraise: (maaKeys: readonly MaaKeySet[]) => Promise<Verdict>
+): Promise<Verdict> {
+  let maaKeys: readonly MaaKeySet[]
+  try {
+    maaKeys = await keys()
+  } catch (error) {
+    const verdict = await appraise([])
+    if (verdict.checks.some(({ claim, outcome }) => outcome === 'mismatch' && !claim.startsWith('maa.'))) return verdict
+    throw error
+  }
+  return appraise(maaKeys)
 }
 
 /** Fetches the keys under which the token in this evidence may be signed. Throws a {@link CheckError}. */

@@ -1,7 +1,7 @@
 import type { Run, TrustChange } from '../steps/index.js'
 import type { VerifiedEvidence } from '../client/index.js'
 import type { Image } from '../release/index.js'
-import type { Terminal } from '../terminal/index.js'
+import type { LineDialogue, Terminal } from '../terminal/index.js'
 import type { ApprovalOptions, SharedOptions } from './options.js'
 
 /** What the composition root gives to the verbs. */
@@ -11,6 +11,12 @@ export interface App {
   /** Reads the configuration, opens cloud, state and (unless it is only a look) the lock. */
   open(command: string, options: SharedOptions & ApprovalOptions, access: 'read' | 'write'): Promise<Session>
   readonly emulator: EmulatorControl
+  /** The exit code of a result that is no error, such as that of a comparison that found differences. */
+  exitWith(code: number): void
+  /** Questions on stdout, answered by lines of stdin; with --no-input none is read. */
+  openDialogue(): LineDialogue
+  /** Opens an image at its registry, with the credentials that docker has on this machine. */
+  openRegistryImage(reference: string): Promise<Image>
   /** What a verification needs of this machine. */
   verification(options: { readonly local?: boolean; readonly stateDir: string }): Promise<VerificationAccess>
   /** Text of `templates/confrouter.yaml`. */
@@ -27,7 +33,7 @@ export interface VerificationAccess {
   /** Where this program is: its source, if it runs from a checkout. */
   readonly packageFolder: string
   /** The router that was deployed from the state directory. */
-  readonly deployment: { readonly url: string; readonly trustFile: string } | undefined
+  readonly deployment: { readonly url: string; readonly trustFile: string; readonly releaseFile: string } | undefined
 }
 
 /** One deployment, opened for one command. */

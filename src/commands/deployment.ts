@@ -3,6 +3,8 @@ import { UserError } from '../base/user-error.js'
 import type { Outputs, RunResults, Step, StepId } from '../steps/index.js'
 import type { App, Execute, Session } from './app.js'
 import { approvePlan, approveTrust } from './approval.js'
+import { acipolicygenCommand, acipolicygenHelp, policyForm } from './policy.js'
+import { rootHashCommand } from './policy-root-hash.js'
 import { type ApprovalOptions, type SharedOptions, withApproval, withDeployment } from './options.js'
 
 type Options = SharedOptions & ApprovalOptions
@@ -89,8 +91,24 @@ const verbs: readonly Verb[] = [
 ]
 
 /** One command for each step of the procedure, and `up` for all of them. */
-export function deploymentCommands(execute: Execute): readonly Command[] {
-  return [...verbs.map((verb) => stepCommand(verb, execute)), smokeCommand(execute), upCommand(execute)]
+export function deploymentCommands(execute: Execute, argv: readonly string[]): readonly Command[] {
+  const steps = verbs.map((verb) =>
+    verb.name === 'policy' ? policyCommand(verb, execute, argv) : stepCommand(verb, execute)
+  )
+  return [...steps, smokeCommand(execute), upCommand(execute)]
+}
+
+function policyCommand(verb: Verb, execute: Execute, argv: readonly string[]): Command {
+  switch (policyForm(argv)) {
+    case 'acipolicygen':
+      return acipolicygenCommand(execute)
+    case 'root-hash':
+      return rootHashCommand(execute)
+    case 'router': {
+      const description = `${verb.description}\n\n${acipolicygenHelp}`
+      return stepCommand(verb, execute).summary(verb.description).description(description)
+    }
+  }
 }
 
 function stepCommand(verb: Verb, execute: Execute): Command {

@@ -15,7 +15,8 @@ export interface SharedOptions {
   readonly color: boolean
 }
 
-const documentation = 'https://github.com/confrouter/confrouter/blob/main/docs'
+/** Where the pages of `docs` are on the web. */
+export const documentation = 'https://github.com/confrouter/confrouter/blob/main/docs'
 
 const exitCodes = `
 Exit codes:
@@ -24,12 +25,12 @@ Exit codes:
 
 Docs: ${documentation}/errors.md`
 
-/** The flags that say how to talk; every verb has them. */
-export function withOutput(command: Command): Command {
+/** The flags that say how to talk; every verb has them, if need be without the letter for `--verbose`. */
+export function withOutput(command: Command, verbose = '-v, --verbose'): Command {
   return command
     .addOption(new Option('--json', 'print the result as one JSON document on stdout'))
     .addOption(new Option('--no-input', 'never ask; an answer that is needed is an error'))
-    .addOption(new Option('-v, --verbose', 'show more of what is done'))
+    .addOption(new Option(verbose, 'show more of what is done'))
     .addOption(new Option('-q, --quiet', 'show errors only'))
     .addOption(new Option('--no-color', 'no colour'))
 }

@@ -10,7 +10,11 @@ export interface Collected {
   /** The text as it was served. */
   readonly document: string
   readonly evidence: EvidenceDocument
-  inputs(trust: TrustPolicy, now: Date): Promise<Inputs>
+  /** Chosen for this verification, or found in the file. */
+  readonly nonce: Uint8Array | undefined
+  /** When a file of `--save` was written; then also nonce and keys are out of the file. */
+  readonly savedAt: string | undefined
+  maaKeys(this: void, trust: TrustPolicy): Promise<readonly MaaKeySet[]>
 }
 
 export interface Inputs {
@@ -52,11 +56,9 @@ export async function collectEvidence(
     source: url,
     document,
     evidence,
-    inputs: async (trust, now) => ({
-      now,
-      nonce,
-      maaKeys: await checked((limit) => fetchKeysFor(evidence, { trust, fetch, signal: limit }))
-    })
+    nonce,
+    savedAt: undefined,
+    maaKeys: (trust) => checked((limit) => fetchKeysFor(evidence, { trust, fetch, signal: limit }))
   }
 }
 
@@ -106,9 +108,9 @@ export async function readBundle(file: string): Promise<Collected> {
     throw unreadable(file, error)
   })
   try {
-    const { document, nonce, maaKeys } = partsOf(text)
+    const { document, nonce, maaKeys, savedAt } = partsOf(text)
     const evidence = parseEvidence(document)
-    return { source: file, document: text, evidence, inputs: async (_, now) => ({ now, nonce, maaKeys }) }
+    return { source: file, document: text, evidence, nonce, savedAt, maaKeys: () => Promise.resolve(maaKeys) }
   } catch (error) {
     if (!(error instanceof VerifyError) && !(error instanceof SyntaxError)) throw error
     throw new UserError('usage', 'verify.unreadable-evidence', `${file} is no saved evidence`, {
@@ -121,16 +123,21 @@ function partsOf(text: string): {
   readonly document: unknown
   readonly nonce: Uint8Array | undefined
   readonly maaKeys: readonly MaaKeySet[]
+  readonly savedAt: string | undefined
 } {
   const value: unknown = JSON.parse(text)
   if (typeof value !== 'object' || value === null || !('evidence' in value)) {
-    return { document: text, nonce: undefined, maaKeys: [] }
+    return { document: text, nonce: undefined, maaKeys: [], savedAt: undefined }
   }
-  const { evidence, nonce, maaKeys } = value as Bundle
+  const { evidence, nonce, maaKeys, savedAt } = value as Bundle
   const bytes = typeof nonce === 'string' ? new Uint8Array(Buffer.from(nonce, 'base64url')) : new Uint8Array()
   return {
     document: JSON.stringify(evidence),
     nonce: bytes.length >= 16 && bytes.length <= 64 ? bytes : undefined,
-    maaKeys: Array.isArray(maaKeys) ? maaKeys : []
+    maaKeys: Array.isArray(maaKeys) ? maaKeys : [],
+    savedAt:
+      typeof savedAt === 'string' && !Number.isNaN(Date.parse(savedAt))
+        ? new Date(savedAt).toISOString()
+        : 'an unknown time'
   }
 }

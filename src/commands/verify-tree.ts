@@ -59,7 +59,7 @@ const chain: readonly Link[] = [
     ]
   },
   {
-    text: 'attestation service, by its keys over TLS',
+    text: 'attestation service',
     claims: ['maa.issuer'],
     links: [
       {

@@ -38,10 +38,10 @@ export async function trustFor(
   const file = options.trust === undefined ? undefined : await readTrust(options.trust)
   if (file === undefined && named === undefined) throw nothingPinned()
   if (options.via === 'maa' && file === undefined && options.maa === undefined) throw noService()
-  const { strictTrustPolicy, VerifyError } = await import('../client/index.js')
+  const { isAzureAttestation, strictTrustPolicy, VerifyError } = await import('../client/index.js')
   const hostData = named?.includes('any') === true ? 'any' : named
   return (endpoint) => {
-    const maa = options.via === 'hardware' ? 'none' : endpointsOf(options, file, endpoint)
+    const maa = options.via === 'hardware' ? 'none' : endpointsOf(options, file, endpoint, isAzureAttestation)
     try {
       const base =
         file ??
@@ -68,17 +68,15 @@ function originOf({ trust, hostData }: TrustOptions, pinned: Pin | undefined): s
   return pin === undefined ? base : `${base}, with ${pin}`
 }
 
-/** Azure's attestation service in its three clouds; anybody may have an instance there, and none can forge a report. */
-const azureProvider = /^https:\/\/[a-z0-9-]+(?:\.[a-z0-9-]+)?\.attest\.azure\.(?:net|us|cn)$/
-
 function endpointsOf(
   { maa }: TrustOptions,
   file: TrustPolicy | undefined,
-  endpoint: string | undefined
+  endpoint: string | undefined,
+  isAzure: (endpoint: string) => boolean
 ): readonly string[] | undefined {
   if (maa !== undefined || file !== undefined) return maa
-  // Without a name of the caller's: the service itself, whichever instance of it.
-  return [endpoint !== undefined && azureProvider.test(endpoint) ? endpoint : 'https://sharedeus.eus.attest.azure.net']
+  // Without a name of the caller's: the service itself, whichever instance of it. None of them can forge a report.
+  return [endpoint !== undefined && isAzure(endpoint) ? endpoint : 'https://sharedeus.eus.attest.azure.net']
 }
 
 /** Reads a trust policy. Throws a {@link UserError}. */

@@ -1,9 +1,9 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { UserError } from '../base/user-error.js'
 import type { TrustPolicy, Verdict } from '../client/index.js'
-import type { App, Execute } from './app.js'
+import type { App, Execute, VerificationAccess } from './app.js'
 import { helpEnd, withOutput } from './options.js'
-import { collectEvidence, type Collected, readBundle, writeBundle } from './verify-evidence.js'
+import { collectEvidence, type Collected, type Inputs, readBundle, writeBundle } from './verify-evidence.js'
 import { type Pin, pinnedBy, type PinOptions } from './verify-pin.js'
 import { drawChain } from './verify-tree.js'
 import { type TrustOptions, trustFor, type TrustSource, ways } from './verify-trust.js'
@@ -75,19 +75,31 @@ async function verify(app: App, url: string | undefined, options: VerifyOptions)
       ? await collectEvidence(url ?? access.deployment?.url, access.fetch, app.signal)
       : await readBundle(given.evidence)
   const trust = trustAt(collected.evidence.maa?.endpoint)
-  const inputs = await collected.inputs(trust.policy, given.at ?? new Date())
-  const { VerifyError, verifyEvidence } = await import('../client/index.js')
+  const { appraiseWith, VerifyError, verifyEvidence } = await import('../client/index.js')
+  let inputs: Inputs = { now: given.at ?? new Date(), nonce: collected.nonce, maaKeys: [] }
   const appraise = (policy: TrustPolicy): Promise<Verdict> =>
     verifyEvidence(collected.evidence, policy, { ...inputs, via: given.via === 'maa' ? 'maa' : 'both' }).catch(
       (error: unknown) => {
         if (!(error instanceof VerifyError)) throw error
-        throw new UserError('config', 'trust.invalid', error.message, { next: ['confrouter verify --help'] })
+        throw notArguments(error.code, error.message)
       }
     )
-  const verdict = await appraise(trust.policy)
+  const verdict = await appraiseWith(
+    () => collected.maaKeys(trust.policy),
+    (maaKeys) => {
+      inputs = { ...inputs, maaKeys }
+      return appraise(trust.policy)
+    }
+  )
   await requireRefusal(appraise, trust.policy)
   if (given.save !== undefined) await writeBundle(given.save, collected, inputs)
-  report(app, { verdict, trust, collected, options: given })
+  report(app, { verdict, trust, collected, pinned, options: given })
+}
+
+function notArguments(code: string, message: string): UserError {
+  return code === 'trust.invalid'
+    ? new UserError('config', 'trust.invalid', message, { next: ['confrouter verify --help'] })
+    : new UserError('usage', 'verify.unreadable-evidence', message)
 }
 
 /**
@@ -103,7 +115,19 @@ async function requireRefusal(appraise: (policy: TrustPolicy) => Promise<Verdict
 /** SHA-256 of the text "confrouter negative control": no policy is that. */
 const ofNothing = '8ea132f2f7fcd98d2794380338ad8d8daf47f6c95d10f0f4b8dc6188a3c4b286'
 
+/** Of a release that was built again: whom the router believes and where it sends prompts is for a person to judge. */
+function valuesToRead(pinned: Pin | undefined, { yellow }: App['terminal']['styles']['stdout']): string[] {
+  const values = (pinned?.comparisons ?? []).filter(({ what }) => what.startsWith(toRead))
+  if (values.length === 0) return []
+  return [
+    '',
+    yellow('to be read, because nothing can compare it:'),
+    ...values.map(({ what, actual }) => `  ${what.slice(toRead.length)}  ${actual}`)
+  ]
+}
+
 interface Outcome {
+  readonly pinned: Pin | undefined
   readonly verdict: Verdict
   readonly trust: TrustSource
   readonly collected: Collected
@@ -111,7 +135,7 @@ interface Outcome {
 }
 
 function report(app: App, outcome: Outcome): void {
-  const { verdict, trust, options } = outcome
+  const { verdict, trust, options, collected } = outcome
   const document = {
     command: 'verify',
     ...documentOf(outcome)
@@ -121,6 +145,8 @@ function report(app: App, outcome: Outcome): void {
     headline(outcome, app),
     '',
     drawChain(verdict.checks, looks),
+    ...valuesToRead(outcome.pinned, looks),
+    ...(collected.savedAt === undefined ? [] : ['', looks.yellow(ofFile(collected.savedAt))]),
     '',
     looks.dim(`held against ${trust.origin}; the same evidence against another host data was rejected`)
   ].join('\n')
@@ -131,10 +157,27 @@ function report(app: App, outcome: Outcome): void {
   if (options.json !== true) app.terminal.result({ human, json: document })
   const wrong = verdict.checks.filter(({ outcome }) => outcome === 'mismatch').map(({ claim }) => claim)
   throw new UserError('evidence', 'verify.rejected', `the evidence was rejected: ${wrong.join(', ')}`, {
-    why: 'send no data to this router, or find out first why it shows something else than is expected',
+    ...adviceFor(wrong, collected),
     report: documentOf(outcome)
   })
 }
+
+/** Old evidence is no bad router. */
+function adviceFor(
+  wrong: readonly string[],
+  { savedAt, source }: Collected
+): { why: string; next?: readonly string[] } {
+  if (savedAt === undefined || wrong.join() !== 'maa.time') {
+    return { why: 'send no data to this router, or find out first why it shows something else than is expected' }
+  }
+  return {
+    why: `it is too old by now; whether it held when it was saved is asked with --at`,
+    next: [`confrouter verify --evidence ${source} --at ${savedAt} …`]
+  }
+}
+
+const ofFile = (savedAt: string): string =>
+  `saved at ${savedAt}: nonce and keys of the attestation service are those in the file, and worth what the file is`
 
 function documentOf({ verdict, trust, collected }: Outcome): Readonly<Record<string, unknown>> {
   const keys =
@@ -173,13 +216,24 @@ function withDeployment(
   app: App,
   url: string | undefined,
   options: VerifyOptions,
-  deployment: { readonly trustFile: string } | undefined
+  deployment: VerificationAccess['deployment']
 ): VerifyOptions {
+  if (options.rebuild === true && options.release === undefined) {
+    if (deployment !== undefined)
+      return withDeployment(app, url, { ...options, release: deployment.releaseFile }, deployment)
+    throw new UserError('usage', 'usage.conflict', '--rebuild without --release', {
+      why: 'this state directory has no deployment with a release of its own',
+      next: ['confrouter verify --release release.json --rebuild']
+    })
+  }
   const isNamed = url !== undefined || options.evidence !== undefined || options.trust !== undefined
   if (isNamed || deployment === undefined) return options
   app.terminal.info(`held against the trust policy of this deployment, ${deployment.trustFile}`)
   return { ...options, trust: deployment.trustFile }
 }
+
+/** What no comparison can judge, such as the hosts that prompts go to. */
+const toRead = 'read: '
 
 /** Without a router there is a verdict on the release alone. */
 function reportRelease(app: App, pinned: Pin | undefined): void {
@@ -188,11 +242,15 @@ function reportRelease(app: App, pinned: Pin | undefined): void {
       next: ['confrouter verify URL --trust trust.json', 'confrouter verify --local']
     })
   }
-  const { green, dim, symbols } = app.terminal.styles.stdout
+  const { green, yellow, dim, symbols } = app.terminal.styles.stdout
   const { comparisons, hostData, origin } = pinned
   app.terminal.result({
     human: [
-      ...comparisons.map(({ what, actual }) => `${green(symbols.done)} ${what}  ${dim(actual)}`),
+      ...comparisons.map(({ what, actual }) =>
+        what.startsWith(toRead)
+          ? `${yellow('read')} ${what.slice(toRead.length)}  ${actual}`
+          : `${green(symbols.done)} ${what}  ${dim(actual)}`
+      ),
       `${hostData.join(' or ')}: ${origin}`,
       dim('nothing was said about a router: give its URL')
     ].join('\n'),
@@ -205,10 +263,12 @@ function refuseConflicts(url: string | undefined, options: VerifyOptions): void 
     [url !== undefined && options.evidence !== undefined, 'a URL and --evidence'],
     [options.hostData !== undefined && options.release !== undefined, '--host-data and --release'],
     [options.hostData !== undefined && options.image !== undefined, '--host-data and --image'],
+    [options.image !== undefined && options.rebuild === true, '--image and --rebuild'],
+    [options.template !== undefined && options.release !== undefined, '--template and --release'],
+    [options.evidence !== undefined && options.via === 'maa', '--evidence, whose keys are in the file, and --via maa'],
     [options.save !== undefined && options.evidence !== undefined, '--save and --evidence'],
     [options.maa !== undefined && options.via === 'hardware', '--maa and --via hardware'],
     [options.at !== undefined && options.evidence === undefined, '--at without --evidence'],
-    [options.rebuild === true && options.release === undefined, '--rebuild without --release'],
     [options.template !== undefined && options.image === undefined, '--template without --image']
   ]
   for (const [isThere, what] of conflicts) {

@@ -16,7 +16,10 @@ async function makeFetch(key: Sha256Hex | 'any'): Promise<typeof fetch> {
   const { Agent, buildConnector, fetch: undiciFetch } = await import('undici')
   // A resumed session would show no certificate.
   const connect = buildConnector({ rejectUnauthorized: false, maxCachedSessions: 0 })
+  // Who waits, and for how long, is for the caller to say.
   const dispatcher = new Agent({
+    headersTimeout: 0,
+    bodyTimeout: 0,
     connect: (options, callback) => {
       connect(options, (...result) => {
         if (result[0] === null && key !== 'any') {

@@ -1,4 +1,5 @@
-import type { VerifiedEvidence } from '../client/index.js'
+import { CallError, type VerifiedEvidence } from '../client/index.js'
+import { OtherTlsKey } from '../steps/index.js'
 import { routerFetch } from './router-fetch.js'
 
 /** How a router is reached whose TLS may end in its container, with a certificate that no authority has signed. */
@@ -16,6 +17,7 @@ export interface RouterTransport {
  */
 export function routerTransport(send: typeof fetch): RouterTransport {
   const unsigned = new Set<string>()
+  const byKey = new Map<string, typeof fetch>()
   return {
     fetch: async (input, init) => {
       try {
@@ -33,7 +35,14 @@ export function routerTransport(send: typeof fetch): RouterTransport {
       if (evidence.tls === undefined) {
         throw new TypeError(`nobody has signed the certificate of ${origin}, and the evidence names no TLS key`)
       }
-      return routerFetch(evidence.tls)(input, init)
+      const pinned = byKey.get(evidence.tls) ?? routerFetch(evidence.tls)
+      byKey.set(evidence.tls, pinned)
+      try {
+        return await pinned(input, init)
+      } catch (error) {
+        if (!((error as { cause?: unknown }).cause instanceof OtherTlsKey)) throw error
+        throw new CallError('call.other-server', `${origin} shows another TLS key than the evidence names`)
+      }
     }
   }
 }

@@ -22,7 +22,13 @@ export async function openVerification(
 ): Promise<VerificationAccess> {
   const recorded = await recordedDeployment(stateDir)
   const deployment =
-    recorded === undefined ? undefined : { url: recorded.endpoint, trustFile: join(stateDir, 'policy', 'trust.json') }
+    recorded === undefined
+      ? undefined
+      : {
+          url: recorded.endpoint,
+          trustFile: join(stateDir, 'policy', 'trust.json'),
+          releaseFile: join(stateDir, 'policy', 'release.json')
+        }
   if (local !== true) {
     return {
       ...routerTransport(await patientFetch(undefined)),

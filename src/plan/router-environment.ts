@@ -1,5 +1,6 @@
 import { canonicalJson } from '../base/json.js'
 import { type Config, routerLimits, type RouterNumber, routerNumbers, usualRouter } from '../config/index.js'
+export { routerLimits, type RouterNumber, routerNumbers, usualRouter } from '../config/index.js'
 
 /** The variable of the router's TLS port, by which a deployed group shows whether it has one. */
 export const tlsPortVariable = 'CONFROUTER_TLS_PORT'

@@ -14,7 +14,7 @@ import {
   signalNumbers
 } from './frames.js'
 import { imageUser, securityRules } from './security-context.js'
-import { field, objectField, templateError, textsOf } from './template-fields.js'
+import { field, listOf, objectField, templateError, textsOf } from './template-fields.js'
 import type { TemplateTexts } from './template-text.js'
 
 /** What the policy needs to know of an image: its OCI configuration and the root hashes of its layers. */
@@ -37,12 +37,14 @@ export interface ContainerOptions {
   readonly omitId: boolean
   readonly platformIdentityRules: boolean
   readonly refuseNullCommand: boolean
+  /** Working directory and further commands may stand beside the image, as ARM does not have them. */
+  readonly isInputFile: boolean
   readonly decisions: WildcardDecisions
 }
 
 /** What the containers of one group share while they are translated. */
 export interface GroupTranslation {
-  readonly images: ReadonlyMap<string, ImageFacts>
+  readonly images: Pick<ReadonlyMap<string, ImageFacts>, 'get'>
   readonly texts: TemplateTexts
   readonly volumes: readonly Json[]
   readonly options: ContainerOptions
@@ -87,14 +89,14 @@ export function translateContainer(container: Json, group: GroupTranslation): Tr
       capabilities: security.capabilities,
       command,
       env_rules: allEnvRules(envRules, facts, image, sidecar, options).map((rule) => ({ ...rule })),
-      exec_processes: execProcesses(properties, options.debugMode, where),
+      exec_processes: execProcesses(properties, options, where),
       layers: facts.layers,
       mounts: containerMounts(properties, group.volumes, sidecar, where),
       no_new_privileges: security.no_new_privileges,
       seccomp_profile_sha256: security.seccomp_profile_sha256,
       signals: sidecar ? [] : stopSignals(facts.config.StopSignal),
       user: security.user ?? (sidecar ? anyUser : imageUser(facts.config.User)),
-      working_dir: facts.config.WorkingDir === undefined ? '/' : facts.config.WorkingDir || '/'
+      working_dir: workingDirectory(properties, facts, options, where)
     }
   }
 }
@@ -114,7 +116,7 @@ function splitProperties(
   }
 }
 
-function factsOf(image: string, images: ReadonlyMap<string, ImageFacts>, where: string): ImageFacts {
+function factsOf(image: string, images: GroupTranslation['images'], where: string): ImageFacts {
   const facts = images.get(image)
   if (facts === undefined) {
     throw new UserError('config', 'policy.image-unknown', `${where}: image ${image} was not read`, {
@@ -168,8 +170,29 @@ function allEnvRules(
   return [...withInjected, ...addedEnvRules(platformIdentityRules, withInjected)]
 }
 
+function workingDirectory(
+  properties: JsonObject,
+  { config }: ImageFacts,
+  { isInputFile }: ContainerOptions,
+  where: string
+): string {
+  const own = isInputFile ? (field(properties, 'workingDir') ?? '') : ''
+  if (typeof own !== 'string') throw templateError(`${where}.workingDir must be a text`)
+  return own || config.WorkingDir || '/'
+}
+
 /** Commands of probes may be started in the container: readiness first, then liveness. */
-function execProcesses(properties: JsonObject, debugMode: boolean, where: string): JsonObject[] {
+function execProcesses(
+  properties: JsonObject,
+  { debugMode, isInputFile }: ContainerOptions,
+  where: string
+): JsonObject[] {
+  const listed = isInputFile ? listOf(field(properties, 'execProcesses'), `${where}.execProcesses`) : []
+  const own = listed.map((process, index) => {
+    const command = textsOf(field(process, 'command'), `${where}.execProcesses[${index}].command`)
+    if (command.length === 0) throw templateError(`${where}.execProcesses[${index}] has no command`)
+    return command
+  })
   const probes = ['readinessProbe', 'livenessProbe'].flatMap((probe) => {
     const exec = field(field(properties, probe), 'exec')
     if (!exec || (typeof exec === 'object' && Object.keys(exec).length === 0)) return []
@@ -177,7 +200,7 @@ function execProcesses(properties: JsonObject, debugMode: boolean, where: string
     if (command.length === 0) throw templateError(`${where}.${probe}.exec has no command`)
     return [command]
   })
-  return [...probes, ...(debugMode ? debugProcesses : [])].map((command) => ({ command, signals: [] }))
+  return [...own, ...probes, ...(debugMode ? debugProcesses : [])].map((command) => ({ command, signals: [] }))
 }
 
 /** A name becomes its number; any other text stays a text, which the guest never matches. */

@@ -1,6 +1,6 @@
 import type { Json } from '../base/json.js'
 import { type EnvRule, type InjectedRule, thimPlaceholder } from './frames.js'
-import { field, listOf, templateError } from './template-fields.js'
+import { field, listOf, switchOf, templateError } from './template-fields.js'
 import type { TemplateTexts } from './template-text.js'
 
 /** What to do with a variable whose parameter has no value, where confcom asks a person. */
@@ -9,6 +9,10 @@ export interface WildcardDecisions {
   readonly wildcard: 'approve' | readonly string[]
   /** Names of parameters whose variables are left out of the policy. */
   readonly leaveOut: readonly string[]
+  /** Decides what the two leave open; undefined leaves it open still. */
+  readonly decide: (question: WildcardQuestion) => boolean | undefined
+  /** Whether a variable may say that its value is a pattern: `regex: true`. */
+  readonly takesPatterns: boolean
 }
 
 /** A variable that needs a decision. */
@@ -38,13 +42,21 @@ export function templateEnvRules(
     const value = texts.environmentValue(written, `${where}: ${name}`)
     if (typeof value === 'string') {
       if (isSecure(entry)) texts.warnings.push(secureWarning(container, name))
-      return [exactly(`${name}=${value}`)]
+      const isPattern = decisions.takesPatterns && switchOf(field(entry, 'regex'), false, `${where}: ${name}.regex`)
+      return [isPattern ? matching(name, value, where) : exactly(`${name}=${value}`)]
     }
     const { parameter } = value
-    if (decisions.wildcard === 'approve' || decisions.wildcard.includes(parameter)) return [anyValue(name, where)]
-    if (!decisions.leaveOut.includes(parameter)) open.push({ container, variable: name, parameter })
-    return []
+    const question = { container, variable: name, parameter }
+    const isAllowed = wildcardFor(question, decisions)
+    if (isAllowed === undefined) open.push(question)
+    return isAllowed === true ? [anyValue(name, where)] : []
   })
+}
+
+function wildcardFor(question: WildcardQuestion, decisions: WildcardDecisions): boolean | undefined {
+  const { wildcard, leaveOut } = decisions
+  if (wildcard === 'approve' || wildcard.includes(question.parameter)) return true
+  return leaveOut.includes(question.parameter) ? false : decisions.decide(question)
 }
 
 /** Rules for the variables of an image that the template does not set. */
@@ -87,15 +99,19 @@ function exactly(pattern: string): EnvRule {
   return { pattern, required: false, strategy: 'string' }
 }
 
-/** The name becomes part of a pattern, in which `.*` for a name would allow every variable. */
 function anyValue(name: string, where: string): EnvRule {
+  return matching(name, '.*', where)
+}
+
+/** The name becomes part of a pattern, in which `.*` for a name would allow every variable. */
+function matching(name: string, pattern: string, where: string): EnvRule {
   if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
     throw templateError(`${where}: ${JSON.stringify(name.slice(0, 80))} cannot be allowed with any value`, {
       why: 'the name would be read as a pattern, which could allow other variables.',
       next: ['name the variable with letters, digits and underscores', 'give its parameter a value in a parameter file']
     })
   }
-  return { pattern: `${name}=.*`, required: false, strategy: 're2' }
+  return { pattern: `${name}=${pattern}`, required: false, strategy: 're2' }
 }
 
 function namesOf(rules: readonly EnvRule[]): ReadonlySet<string> {

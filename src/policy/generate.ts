@@ -40,6 +40,8 @@ export interface PolicyOptions {
   readonly wildcardParameters?: 'approve' | readonly string[]
   /** Parameters without a value whose variables the policy leaves out. */
   readonly omittedParameters?: readonly string[]
+  /** Decides what these two lists leave open, variable by variable: true allows any value, false leaves it out. */
+  readonly decideWildcard?: (question: WildcardQuestion) => boolean | undefined
   /** Fails for a container that no guest would start, instead of a warning. */
   readonly refuseNullCommand?: boolean
 }
@@ -49,7 +51,9 @@ export interface PolicyInput {
   /** The JSON of a parameter file. */
   readonly parameters?: JsonObject
   /** Facts by image reference, as the template writes it after evaluation. */
-  readonly images: ReadonlyMap<string, ImageFacts>
+  readonly images: Pick<ReadonlyMap<string, ImageFacts>, 'get'>
+  /** The template was made from an input file, whose containers say more of themselves than those of ARM. */
+  readonly isInputFile?: boolean
   /** Needed only by templates whose containers use `resourceGroup()`, `subscription()` or `resourceId()`. */
   readonly context?: DeploymentContext
   readonly options?: PolicyOptions
@@ -83,6 +87,28 @@ export function wildcardQuestions(input: PolicyInput): readonly WildcardQuestion
   const questions: WildcardQuestion[] = []
   generate(input, questions)
   return questions
+}
+
+/** What has to be found out before a policy can be made of a template. */
+export interface TemplateNeeds {
+  /** Image references as the template writes them after evaluation, each once, in its order. */
+  readonly images: readonly string[]
+  /** As of `wildcardQuestions`. */
+  readonly questions: readonly WildcardQuestion[]
+}
+
+/** Reads a template without its images. Throws for whatever is wrong with it before an image is looked at. */
+export function templateNeeds(input: Omit<PolicyInput, 'images'>): TemplateNeeds {
+  const named = new Set<string>()
+  // Of an image without layers nothing is asked but its name.
+  const images = {
+    get(image: string): ImageFacts {
+      named.add(image)
+      return { config: {}, layers: [] }
+    }
+  }
+  const questions = wildcardQuestions({ ...input, options: { ...input.options, refuseNullCommand: false }, images })
+  return { images: [...named], questions }
 }
 
 /** The container groups of a template with their index in its resources. */
@@ -121,7 +147,7 @@ function generate(input: PolicyInput, questions: WildcardQuestion[]): readonly G
 
 function generateGroup(
   group: JsonObject,
-  { images, options = {} }: PolicyInput,
+  { images, options = {}, isInputFile = false }: PolicyInput,
   texts: TemplateTexts,
   questions: WildcardQuestion[]
 ): GroupPolicy {
@@ -133,7 +159,7 @@ function generateGroup(
   const volumes = listOf(resolved(properties, 'volumes', texts), 'volumes')
   const listed = ['containers', 'initContainers'].map((name) => listOf(resolvedOuter(properties, name, texts), name))
   if (listed[0]?.length === 0) throw templateError(`container group "${groupName}" has no containers`)
-  const translation = { images, texts, volumes, options: containerOptions(options), questions, warnings }
+  const translation = { images, texts, volumes, options: containerOptions(options, isInputFile), questions, warnings }
   const translated = listed.flat().map((container) => translateContainer(container, translation))
   const kept = translated.filter((container) => container !== undefined)
   const containers = kept.map(({ rules }) => rules)
@@ -225,14 +251,20 @@ function refuseStandaloneFragments(properties: JsonObject, groupName: string): v
   throw templateError(`container group "${groupName}" lists standaloneFragments, whose signed contents are not read`)
 }
 
-function containerOptions(options: PolicyOptions): ContainerOptions {
+function containerOptions(options: PolicyOptions, isInputFile: boolean): ContainerOptions {
   return {
     allowStdioAccess: !options.disableStdio,
     debugMode: options.debugMode ?? false,
     omitId: options.omitId ?? false,
     platformIdentityRules: options.platformIdentityRules ?? false,
     refuseNullCommand: options.refuseNullCommand ?? false,
-    decisions: { wildcard: options.wildcardParameters ?? [], leaveOut: options.omittedParameters ?? [] }
+    isInputFile,
+    decisions: {
+      wildcard: options.wildcardParameters ?? [],
+      leaveOut: options.omittedParameters ?? [],
+      decide: options.decideWildcard ?? (() => undefined),
+      takesPatterns: isInputFile
+    }
   }
 }
 

@@ -14,9 +14,12 @@ export {
   type GroupPolicy,
   type PolicyInput,
   type PolicyOptions,
+  templateNeeds,
   wildcardQuestions
 } from './generate.js'
 export { describeExistingPolicies, existingPolicies, type ExistingPolicy, injectPolicies } from './inject.js'
+export { templateOfImage, templateOfInputFile } from './input-file.js'
+export { differenceFromExisting } from './policy-difference.js'
 export {
   type CapabilityLists,
   type CcePolicy,

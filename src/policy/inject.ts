@@ -11,16 +11,19 @@ import { TemplateTexts } from './template-text.js'
  * The template file with each group's policy in `confidentialComputeProperties.ccePolicy`, as
  * confcom rewrites it: two spaces, member order kept, ASCII, no newline at the end.
  *
- * Give the file's text where it is at hand: a parsed template no longer says whether a number was
+ * A group without a policy in the list stays as it is. Give the file's text where it is at hand: a parsed template no longer says whether a number was
  * written `1` or `1.0`.
  */
-export function injectPolicies(template: string | JsonObject, policies: readonly GroupPolicy[]): string {
+export function injectPolicies(template: string | JsonObject, policies: readonly (GroupPolicy | undefined)[]): string {
   const root = parseTemplate(typeof template === 'string' ? template : JSON.stringify(template))
   const groups = groupNodes(root)
   if (groups.length !== policies.length) {
     throw templateError(`the template has ${groups.length} container groups, and there are ${policies.length} policies`)
   }
-  groups.forEach((group, index) => setPolicy(group, policies[index]?.base64 ?? ''))
+  groups.forEach((group, index) => {
+    const policy = policies[index]
+    if (policy !== undefined) setPolicy(group, policy.base64)
+  })
   return pythonJson(root, { indent: 2, sortKeys: false })
 }
 
@@ -50,7 +53,8 @@ export function describeExistingPolicies(policies: readonly ExistingPolicy[]): s
     .join('')
 }
 
-function decodePolicy(base64: string, groupName: string): string {
+/** The text of a `ccePolicy`. */
+export function decodePolicy(base64: string, groupName: string): string {
   try {
     return utf8.decode(decodeBase64(base64, 'ccePolicy'))
   } catch (cause) {

@@ -3,11 +3,11 @@ import { printable } from '../verify/check.js'
 
 /** One thing that a release says, held against the same thing made again. */
 export interface Comparison {
-  /** Path in release.json. */
+  /** Path in release.json; or `read: ` and the name of a value that may be any, for a person to judge. */
   readonly what: string
   /** What the release says. */
   readonly expected: string
-  /** What was made again. */
+  /** What was made again; what the release says, where it is only to be read. */
   readonly actual: string
   readonly same: boolean
 }

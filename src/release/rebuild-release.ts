@@ -19,6 +19,7 @@ import type { Release } from './release.js'
 import { buildRouterImage } from './router-image.js'
 import { describePackage } from './source.js'
 import { compareTemplates } from './template-values.js'
+import { readings } from './values-to-read.js'
 
 export interface RebuildOptions extends RegenerateOptions {
   /** A checkout of the source, with its packages installed: the folder of the package that runs. */
@@ -28,7 +29,8 @@ export interface RebuildOptions extends RegenerateOptions {
 /**
  * Makes a release again from its source: the router program from the checkout, the image from that, and,
  * if the release has a policy, the policy from that image, the other published images and the template;
- * and compares all of it. Nothing is kept, and only images that are not made here are fetched.
+ * and compares all of it. Nothing is kept, and only images that are not made here are fetched. Values that
+ * the source cannot decide come last, for a person to read; see {@link valuesToRead}.
  *
  * Differences are data. A `UserError` means that nothing could be said: fault `machine` if the release
  * cannot be built again at all (another builder, no commit, a changed work tree) or not here (another
@@ -56,7 +58,8 @@ export async function rebuildRelease(release: Release, options: RebuildOptions):
         ? compareLayers(release, await measureImages(release, rebuilt))
         : [
             ...compareTemplates(release.template, await sourceTemplate(packageFolder)),
-            ...(await regeneratePolicy(release, rebuilt))
+            ...(await regeneratePolicy(release, rebuilt)),
+            ...readings(release)
           ])
     ]
   })

@@ -1,18 +1,12 @@
 import { UserError } from '../base/user-error.js'
-import { type Image, ImageError, type ImageFacts, imageFacts } from '../image/index.js'
 import { frames, type FrameVersion } from '../policy/frames.js'
 import { printable } from '../verify/check.js'
 import { compare, compareLists, compareTexts, type Comparison } from './comparison.js'
 import { deployedPolicy } from './deployed-policy.js'
+import { measureImage, type MeasuredImage, type MeasureOptions } from './measure-image.js'
 import type { CompleteRelease, ImageLayers, Release, ReleasedPolicy } from './release.js'
 
-export interface RegenerateOptions {
-  /** Opens a published image by a reference with its digest, from a registry or a layout. */
-  readonly openImage: (reference: string) => Promise<Image>
-  readonly signal?: AbortSignal | undefined
-  /** Says what is being done, for progress. */
-  readonly note?: ((text: string) => void) | undefined
-}
+export type RegenerateOptions = MeasureOptions
 
 /**
  * Makes the policy of a release again: reads every image that it names, works out the root hash of each
@@ -36,33 +30,14 @@ export async function regeneratePolicy(
     : [...layers, compareTexts('policy.text', policy.text, made.rego), compare('hostData', hostData, made.hostData)]
 }
 
-/** What the images that a release names are found to be made of. */
-export interface MeasuredImage {
-  readonly facts: ImageFacts
-  readonly diffIds: readonly string[]
-}
-
 /** Reads every layer of every image that a release names. Throws as {@link regeneratePolicy} does. */
 export async function measureImages(
   release: Release,
-  { openImage, signal, note }: RegenerateOptions
+  options: RegenerateOptions
 ): Promise<ReadonlyMap<string, MeasuredImage>> {
   const measured = new Map<string, MeasuredImage>()
-  for (const { image: reference } of release.layers) {
-    note?.(`measuring ${reference}`)
-    measured.set(reference, await orCouldNotCheck(reference, () => measure(reference, openImage, signal)))
-  }
+  for (const { image } of release.layers) measured.set(image, await measureImage(image, options))
   return measured
-}
-
-async function measure(
-  reference: string,
-  openImage: RegenerateOptions['openImage'],
-  signal: AbortSignal | undefined
-): Promise<MeasuredImage> {
-  const image = await openImage(reference)
-  const facts = await imageFacts(image, { signal })
-  return { facts, diffIds: image.layers.map(({ diffId }) => diffId) }
 }
 
 /** Diff ids where the release has them, and root hashes, image by image. */
@@ -109,30 +84,4 @@ export function requireKnownEngine(policy: ReleasedPolicy): FrameVersion {
     why: `this version of confrouter makes ${known.join(' and ')}`,
     next: ['use the version of confrouter that the release names in source.version']
   })
-}
-
-/**
- * Whatever is wrong with an image that is named by its digest, nothing was compared yet: it is for this
- * machine or for the registry to mend, and no verdict on the release.
- */
-async function orCouldNotCheck<T>(reference: string, read: () => Promise<T>): Promise<T> {
-  try {
-    return await read()
-  } catch (error) {
-    if (error instanceof ImageError && error.code === 'image.not-found') {
-      throw new UserError('cloud', 'reproduce.image-missing', `the image ${reference} is not published`, {
-        why: error.problem,
-        next: ['ask the publisher of the release for the image, or for where it is now'],
-        cause: error
-      })
-    }
-    if (error instanceof UserError && (error.fault === 'config' || error.fault === 'usage')) {
-      throw new UserError('machine', 'reproduce.image-unreadable', `the image ${reference} could not be measured`, {
-        why: error.problem,
-        next: error.next,
-        cause: error
-      })
-    }
-    throw error
-  }
 }

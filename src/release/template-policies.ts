@@ -1,9 +1,9 @@
 import { isJsonObject, type Json, type JsonObject } from '../base/json.js'
 import { UserError } from '../base/user-error.js'
-import { type ImageFacts, imageFacts, parseReference } from '../image/index.js'
+import { type ImageFacts, parseReference } from '../image/index.js'
 import { frames, type FrameVersion } from '../policy/frames.js'
 import { deployedPolicy } from './deployed-policy.js'
-import type { RegenerateOptions } from './regenerate-policy.js'
+import { measureImage, type MeasureOptions } from './measure-image.js'
 
 export interface TemplatePolicies {
   /** As the template names them. */
@@ -14,21 +14,15 @@ export interface TemplatePolicies {
 
 /**
  * The policies that a published ARM template gives with its published images, which are read layer by
- * layer. Throws a `UserError` for a template of which there is no policy, and for an image that cannot be
- * read.
+ * layer. Throws a `UserError` for a template of which there is no policy, and as {@link measureImage} does
+ * for an image that cannot be read.
  */
-export async function policiesOfTemplate(
-  text: string,
-  { openImage, signal, note }: RegenerateOptions
-): Promise<TemplatePolicies> {
+export async function policiesOfTemplate(text: string, options: MeasureOptions): Promise<TemplatePolicies> {
   const template = parseTemplate(text)
   const names = imagesOf(template)
   const images = new Map<string, ImageFacts>()
-  for (const name of names) {
-    requirePinned(name)
-    note?.(`measuring ${name}`)
-    images.set(name, await imageFacts(await openImage(name), { signal }))
-  }
+  names.forEach(requirePinned)
+  for (const name of names) images.set(name, (await measureImage(name, options)).facts)
   const versions = Object.keys(frames) as FrameVersion[]
   return { images: names, hostData: versions.map((frame) => deployedPolicy(template, images, frame).hostData) }
 }

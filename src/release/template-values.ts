@@ -1,15 +1,17 @@
 import { sha256Hex } from '../base/digest.js'
 import { canonicalJson, isJsonObject, type Json, type JsonObject } from '../base/json.js'
-import { fillTemplate, type GroupValues, sealedSecretsVariable } from '../plan/template.js'
+import { type ContainerValues, fillTemplate, type GroupValues, sealedSecretsVariable } from '../plan/template.js'
 import { printable } from '../verify/check.js'
 import { compare, type Comparison } from './comparison.js'
 import { publicTemplate } from './public-template.js'
+import { configuredVariables, numberIn } from './router-variables.js'
 import type { PublicContainer, PublicTemplate } from './template-shape.js'
 
 /**
- * Whether a template is what the source's own template becomes when it is filled with the same values. The
- * values of one deployment may be any (and those that are measured stand in the policy, for everybody to
- * judge); all else has to be as the source has it: commands, containers, the order of variables.
+ * Whether a template is what the source's own template becomes when it is filled with the same values. A
+ * value that the template has a place for may be any, and {@link valuesToRead} lists those that matter; all
+ * else has to be as the source makes it: containers, commands, the names and the order of variables, what a
+ * configuration adds to them, and that the router asks the sidecar beside it and no other host.
  */
 export function compareTemplates(published: PublicTemplate, source: JsonObject): readonly Comparison[] {
   const refilled = publicTemplate(fillTemplate(source, valuesOf(published, source)))
@@ -22,30 +24,40 @@ export function compareTemplates(published: PublicTemplate, source: JsonObject):
 function valuesOf(published: PublicTemplate, source: JsonObject): GroupValues {
   const { parameters, resources } = published
   const [{ properties }] = resources
-  const [router, sidecar] = properties.containers
+  const [router = nothing, sidecar = nothing] = properties.containers.map((container) => container.properties)
+  const variables = variablesOf(router)
+  // What is no port is a difference to any.
+  const sidecarPort = numberIn(variablesOf(sidecar).get('Port'), { min: 1, max: 65_535 }) ?? 1
   return {
     name: parameters.name.defaultValue,
     location: parameters.location.defaultValue,
     identityId: '',
     dnsLabel: properties.ipAddress.dnsNameLabel,
     publicPorts: properties.ipAddress.ports.map(({ port }) => port),
-    router: containerValues(router, variableNames(source, 0)),
-    sidecar: containerValues(sidecar, variableNames(source, 1))
+    router: {
+      ...sizeOf(router),
+      environment: {
+        ...Object.fromEntries(variableNames(source, 0).map((name) => [name, variables.get(name) ?? ''])),
+        SKR_URL: `http://127.0.0.1:${sidecarPort}`
+      },
+      moreEnvironment: configuredVariables(variables)
+    },
+    // Nothing is added to the sidecar's own variables.
+    sidecar: { ...sizeOf(sidecar), environment: { Port: String(sidecarPort) } }
   }
 }
 
-function containerValues(container: PublicContainer | undefined, own: readonly string[]): GroupValues['router'] {
-  const { image, ports, environmentVariables, resources } = container?.properties ?? nothing
-  const values = new Map(environmentVariables.map(({ name, value }) => [name, unescaped(value)]))
-  const more = [...values].filter(([name]) => name !== sealedSecretsVariable && !own.includes(name))
+function sizeOf({ image, ports, resources }: PublicContainer['properties']): Omit<ContainerValues, 'environment'> {
   return {
     image: unescaped(image),
     ports: ports.map(({ port }) => port),
     cpu: resources.requests.cpu,
-    memoryGb: resources.requests.memoryInGB,
-    environment: Object.fromEntries(own.map((name) => [name, values.get(name) ?? ''])),
-    moreEnvironment: Object.fromEntries(more)
+    memoryGb: resources.requests.memoryInGB
   }
+}
+
+function variablesOf({ environmentVariables }: PublicContainer['properties']): ReadonlyMap<string, string> {
+  return new Map(environmentVariables.map(({ name, value }) => [name, unescaped(value)]))
 }
 
 /** Of a container that is not there: anything that the source's template can be filled with. */

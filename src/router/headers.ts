@@ -1,34 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import { forwardedHeaders } from '../seal/forwarded-headers.js'
 import type { AuthScheme } from './providers.js'
-
-/**
- * What a provider gets to see of the caller's headers. Everything else stays here: addresses
- * (`x-forwarded-for`), cookies, user agents, and whatever a proxy in between has added.
- */
-const forwarded = [
-  'accept',
-  'accept-encoding',
-  'accept-language',
-  'content-type',
-  'range',
-  'idempotency-key',
-  'openai-organization',
-  'openai-project',
-  'openai-beta',
-  'anthropic-version',
-  'anthropic-beta',
-  // OpenRouter shows these two in its statistics; applications set them on purpose.
-  'http-referer',
-  'x-title',
-  'x-fal-queue-priority',
-  'x-fal-request-timeout',
-  'x-fal-runner-hint',
-  'x-fal-object-lifecycle-preference',
-  'x-fal-store-io',
-  'x-fal-no-retry',
-  // Else another model than the one that was asked for may answer.
-  'x-app-fal-disable-fallback'
-] as const
 
 /** They name a part of the account that the key is of, so they are for whoever has the key. */
 const ofTheAccount = new Set(['openai-organization', 'openai-project'])
@@ -80,7 +52,7 @@ export function requestHeaders(
   { usesRouterKey = false, sealed = false }: { usesRouterKey?: boolean; sealed?: boolean } = {}
 ): Record<string, string> {
   const kept: Record<string, string> = { 'user-agent': 'confrouter', ...versionFor(auth, sealed ? {} : headers) }
-  for (const name of forwarded) {
+  for (const name of forwardedHeaders) {
     if ((sealed && !besideSealed.has(name)) || (usesRouterKey && ofTheAccount.has(name))) continue
     const value = headers[name]
     if (typeof value === 'string') kept[name] = value

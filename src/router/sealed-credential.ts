@@ -1,3 +1,4 @@
+import { encodeHex } from '../base/encoding.js'
 import { SealError } from '../seal/errors.js'
 import { looksLikeSealedKey, openProviderKey } from '../seal/node/provider-key.js'
 import type { Credential } from './access.js'
@@ -9,13 +10,18 @@ import { Problem } from './problem.js'
  * that whatever ends TLS in between cannot read it. Others are given back as they are.
  */
 export async function openSealedCredential(
-  { context }: Call,
+  { context, seal }: Call,
   credential: Credential | undefined
 ): Promise<Credential | undefined> {
   const { active } = context.state
   if (credential === undefined || active === undefined || !looksLikeSealedKey(credential.text)) return credential
   try {
-    const { key, provider } = await openProviderKey(credential.text, active.keys, { nowMs: Date.now() })
+    const { key, provider, encapsulatedKey } = await openProviderKey(credential.text, active.keys, {
+      nowMs: Date.now()
+    })
+    if (encapsulatedKey !== undefined && encapsulatedKey !== (seal && encodeHex(seal.encapsulatedKey))) {
+      throw new Problem('bad_sealed_key', 'the sealed key is for another request')
+    }
     return { text: key, provider }
   } catch (error) {
     if (!(error instanceof SealError)) throw error

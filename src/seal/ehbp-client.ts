@@ -82,8 +82,8 @@ export interface OpenedEhbpResponse {
  * the extension cannot bind what is given, `unsupported` if this WebCrypto has no X25519.
  */
 export async function sealEhbp(request: EhbpRequest): Promise<SealedEhbpRequest> {
-  const { info } = request.extension === undefined ? ehbpLabels.plain : ehbpLabels.extension
-  return sealFor(await setUpSender(request.recipient, info), request)
+  const form = request.extension === undefined ? 'plain' : 'extension'
+  return sealFor(await setUpSender(request.recipient, form), request)
 }
 
 /** HPKE's context of a sender, RFC 9180 section 5.2 and 5.3, with the key that it sends along. */
@@ -115,7 +115,9 @@ export async function sealFor(sender: HpkeSender, request: EhbpRequest): Promise
 
 const suite = new CipherSuite(KEM_DHKEM_X25519_HKDF_SHA256, KDF_HKDF_SHA256, AEAD_AES_256_GCM)
 
-async function setUpSender(recipient: Uint8Array, info: string): Promise<HpkeSender> {
+/** A context for one request: what goes along with it may have to name its encapsulated key. Throws like `sealEhbp`. */
+export async function setUpSender(recipient: Uint8Array, form: keyof typeof ehbpLabels): Promise<HpkeSender> {
+  const { info } = ehbpLabels[form]
   try {
     const publicKey = await suite.DeserializePublicKey(recipient)
     const { encapsulatedSecret, ctx } = await suite.SetupSender(publicKey, { info: utf8.encode(info) })

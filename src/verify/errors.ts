@@ -2,7 +2,12 @@
  * Stable codes of everything that this folder throws. Evidence that can be read and is wrong throws
  * nothing: it is a verdict.
  */
-export type VerifyErrorCode = 'evidence.unreadable' | 'evidence.too-large' | 'trust.invalid'
+export type VerifyErrorCode =
+  | 'evidence.unreadable'
+  | 'evidence.too-large'
+  | 'trust.invalid'
+  /** There is no WebCrypto here, so nothing can be verified: a page that did not come over https, for one. */
+  | 'verify.unsupported'
 
 /** Somebody has to read them, and hostile evidence can have any number. */
 const maximumProblems = 20

@@ -2,7 +2,7 @@
 export { type Check, type Claim, claims } from './check.js'
 export { VerifyError, type VerifyErrorCode } from './errors.js'
 export { type EvidenceDocument, maximumEvidenceLength, parseEvidence } from './evidence.js'
-export type { MaaKeySet } from './maa-token.js'
+export { isAzureAttestation, type MaaKeySet } from './maa-token.js'
 export type { RouterRsaKey } from './runtime-data.js'
 export { azureUvmIssuer, defaultMinimumTcb, type StrictTrustOptions, strictTrustPolicy } from './strict-trust-policy.js'
 export type { MinimumTcb, Product, TcbVersion, TurinTcbVersion } from './tcb.js'

@@ -88,6 +88,7 @@ export async function verifyEvidence(
   trustPolicy: TrustPolicy,
   inputs: VerifyInputs
 ): Promise<Verdict> {
+  requireWebCrypto()
   checkArguments(evidence, inputs)
   // Callers without types build policies by hand: a field that is missing must not pass as decided.
   const trust = readTrustPolicy(trustPolicy)
@@ -112,6 +113,15 @@ export async function verifyEvidence(
   return verdictOf(checks, first, runtimeData)
 }
 
+/** Without it every signature would look like a wrong one. */
+function requireWebCrypto(): void {
+  const { subtle }: Partial<Crypto> = typeof crypto === 'undefined' ? {} : crypto
+  if (subtle !== undefined) return
+  throw new VerifyError('verify.unsupported', 'nothing can be verified here', [
+    'there is no WebCrypto; a page has it only if it came over https or from this machine'
+  ])
+}
+
 /** What the first path decided, and what it leaves for the claims that follow. */
 interface FirstPath {
   readonly outcomes: Outcomes<(typeof hardwareClaims)[number] | (typeof uvmClaims)[number]>
@@ -124,14 +134,15 @@ async function appraiseReport(evidence: EvidenceDocument, trust: TrustPolicy, no
   const report = await attempt(() => parseReport(evidence.snp.report))
   const chain = await attempt(() => vcekChain(parsePemCertificates(evidence.snp.certificates, 'certificates')))
   const endorsement = await attempt(() => readEndorsement(evidence))
+  const hardware = await appraiseHardware(report, chain, trust, now)
+  // AMD's certificate is public: it says something only of a report that is signed under it.
+  const isOfAmd = chain.ok && productOfAmdArk(await sha256Hex(chain.value.ark.der)) !== undefined
+  const isSigned = hardware['vcek.chain'].outcome === 'match' && hardware['report.signature'].outcome === 'match'
   return {
-    outcomes: {
-      ...(await appraiseHardware(report, chain, trust, now)),
-      ...(await appraiseUvm(endorsement, report, trust))
-    },
+    outcomes: { ...hardware, ...(await appraiseUvm(endorsement, report, trust)) },
     guest: statementOfReport(report),
     products: await productsOf(report, chain),
-    simulated: !chain.ok || productOfAmdArk(await sha256Hex(chain.value.ark.der)) === undefined
+    simulated: !isOfAmd || !isSigned
   }
 }
 

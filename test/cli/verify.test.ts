@@ -159,10 +159,14 @@ describe('confrouter verify', () => {
     const saved = JSON.parse(await workspace.read('evidence.json'))
     const again = ['verify', '--evidence', 'evidence.json', '--trust', '.confrouter/policy/trust.json']
     expect((await workspace.json(...again)).document).toMatchObject({ verdict: 'trusted', source: 'evidence.json' })
+    expect((await workspace.run(...again)).stdout).toContain(
+      'nonce and keys of the attestation service are those in the file'
+    )
     const later = new Date(Date.parse(saved.savedAt) + 3600_000).toISOString()
     const { code, document } = await workspace.json(...again, '--at', later)
     expect(code).toBe(6)
     expect(document.error.message).toBe('the evidence was rejected: maa.time')
+    expect(document.error.next[0]).toContain(`--at ${saved.savedAt}`)
     await workspace.write('altered.json', JSON.stringify({ ...saved, nonce: 'A'.repeat(43) }))
     const altered = await workspace.json(...again.map((each) => (each === 'evidence.json' ? 'altered.json' : each)))
     expect(altered.document.error.message).toBe('the evidence was rejected: nonce')
@@ -203,6 +207,26 @@ describe('confrouter verify', () => {
       'verify.no-service'
     ],
     ['a URL and a file', ['http://127.0.0.1:1', '--evidence', 'x'], 'usage.conflict'],
+    [
+      'evidence whose keys are in its own file, by their word alone',
+      [
+        '--evidence',
+        'x',
+        '--via',
+        'maa',
+        '--maa',
+        'https://sharedeus.eus.attest.azure.net',
+        '--host-data',
+        'ab'.repeat(32)
+      ],
+      'usage.conflict'
+    ],
+    [
+      'a release that is built again and made of images',
+      ['--release', 'x', '--rebuild', '--image', 'y'],
+      'usage.conflict'
+    ],
+    ['a rebuild of nothing', ['http://127.0.0.1:1', '--rebuild', '--state-dir', 'empty'], 'usage.conflict'],
     ['host data in capitals', ['http://127.0.0.1:1', '--host-data', 'AB'.repeat(32)], 'usage.invalid'],
     ['a service in the open', ['http://127.0.0.1:1', '--maa', 'http://maa.example'], 'usage.invalid'],
     ['a way that there is not', ['http://127.0.0.1:1', '--via', 'hope'], 'usage.invalid'],
@@ -226,6 +250,15 @@ describe('confrouter verify', () => {
     expect({ code, error: document.error.code }).toEqual({ code: 3, error: 'trust.invalid' })
     expect(document.error.message).toContain('ark is not a known field')
     expect(document.error.message).toContain('roots is missing')
+  })
+
+  it('says 6 and not 5 for a router that is wrong already, though its attestation service cannot be reached', async () => {
+    const trust = JSON.parse(await workspace.read('.confrouter/policy/trust.json'))
+    await workspace.write('other.json', JSON.stringify({ ...trust, hostData: ['ab'.repeat(32)] }))
+    // Without --local nothing trusts the certificate of the emulator's attestation service.
+    expect((await workspace.json('verify', url, '--trust', 'other.json')).code).toBe(6)
+    const right = await workspace.json('verify', url, '--trust', '.confrouter/policy/trust.json')
+    expect({ code: right.code, error: right.document.error.code }).toEqual({ code: 5, error: 'verify.not-checked' })
   })
 
   it('refuses a trust policy that leaves the service open where its word is all there is', async () => {

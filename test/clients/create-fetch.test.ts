@@ -1,9 +1,10 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import OpenAI, { toFile } from 'openai'
+import { sealEhbp } from '../../src/seal/ehbp-client.js'
 import { createFetch, type CreateFetchOptions, noKey } from '../../src/client/create-fetch.js'
 import { AttestationError, CallError, CheckError } from '../../src/client/errors.js'
 import type { ReceiptResult } from '../../src/client/receipt-check.js'
-import type { RouterVerdict } from '../../src/client/verify-router.js'
+import { type RouterVerdict, verifyRouter } from '../../src/client/verify-router.js'
 import { Cleanup, until } from '../unit/router/harness.js'
 import type { TrustPolicy } from '../../src/verify/index.js'
 import { type Changes, put } from '../unit/verify/forge.js'
@@ -168,6 +169,61 @@ describe('the openai package over a verified fetch', () => {
     expect(wire.sent()).not.toMatch(/x-stainless|authorization/i)
   })
 
+  it('lets nothing out that it does not know: secrets of other APIs, sessions, keys in a query', async () => {
+    const { fetch } = caller()
+    const headers = {
+      'content-type': 'application/json',
+      'x-goog-api-key': 'AIza-secret',
+      'x-session-id': 'session-secret',
+      'openai-project': 'proj-1'
+    }
+    const body = JSON.stringify({ model: 'gpt-4o-mini', messages: question })
+    await fetch(`${wire.origin}/v1/chat/completions`, { method: 'POST', headers, body })
+    expect(wire.sent()).not.toMatch(/AIza-secret|session-secret/)
+    expect(wire.sent()).toContain('openai-project: proj-1')
+    const before = wire.sent().length
+    await expect(fetch(`${wire.origin}/v1/models?key=AIza-query`)).rejects.toMatchObject({ code: 'call.unsealable' })
+    expect(wire.sent().length).toBe(before)
+  })
+
+  it('seals a key that is of no use beside another request', async () => {
+    const { client } = caller()
+    await chat(client)
+    const [, stolen = ''] = /authorization: Bearer (\S+)/i.exec(wire.sent()) ?? []
+    const { evidence } = (await verifyRouter({
+      url: wire.origin,
+      trust: attested.trust,
+      fetch: attested.fetch,
+      now: () => new Date()
+    })) as Extract<RouterVerdict, { verdict: 'trusted' }>
+    const headers = { 'content-type': 'application/json', authorization: `Bearer ${stolen}` }
+    const sealed = await sealEhbp({
+      recipient: evidence.hpke,
+      method: 'POST',
+      path: '/v1/chat/completions',
+      headers,
+      body: new TextEncoder().encode(JSON.stringify({ model: 'gpt-4o-mini', messages: question })),
+      extension: { timeMs: Date.now(), cover: Object.keys(headers) }
+    })
+    const response = await fetch(`${wire.origin}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { ...headers, ...sealed.headers },
+      body: sealed.body as Uint8Array<ArrayBuffer>
+    })
+    expect(response.status).toBe(400)
+    expect(upstream.calls).toHaveLength(1)
+  })
+
+  it('goes on if the application throws at a receipt', async () => {
+    const { client } = caller({
+      onReceipt: () => {
+        throw new Error('of the application')
+      }
+    })
+    await chat(client)
+    await chat(client)
+  })
+
   it("gives the provider's error as the provider wrote it", async () => {
     const { fetch } = caller()
     const client = new OpenAI({ baseURL: `${wire.origin}/v1`, apiKey: 'sk-wrong', fetch, maxRetries: 0 })
@@ -241,7 +297,7 @@ describe('when it verifies', () => {
   })
 
   it('goes on in the same call when the router has another key than before', async () => {
-    const { client, verdicts } = caller()
+    const { client, fetch, verdicts } = caller()
     await chat(client)
     const { active } = attested.router.context.state
     if (active === undefined) throw new Error('the router has no key')
@@ -252,10 +308,24 @@ describe('when it verifies', () => {
       expect((await chat(client)).choices[0]?.message.content).toBe(`You said: ${marked}`)
       expect(verdicts).toHaveLength(2)
       expect(upstream.calls).toHaveLength(2)
+      // A body that is a stream cannot be sent twice, but the next call has the new key.
+      Object.assign(active.keys, { hpke: original })
+      await expect(uploadAsStream()).rejects.toMatchObject({ code: 'call.stale-key' })
+      expect(await (await uploadAsStream()).json()).toHaveProperty('choices')
     } finally {
       Object.assign(active.keys, { hpke: original })
     }
     expectNothingOnTheWire()
+
+    function uploadAsStream(): Promise<Response> {
+      const text = JSON.stringify({ model: 'gpt-4o-mini', messages: question })
+      return fetch(`${wire.origin}/v1/chat/completions`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', authorization: 'Bearer sk-secret-of-caller' },
+        body: new Blob([text]).stream(),
+        duplex: 'half'
+      } as RequestInit)
+    }
   })
 })
 
@@ -323,6 +393,13 @@ describe('what is refused before a byte of the request is sent', () => {
       'POST /.well-known/confrouter',
       'POST /v1/chat/completions'
     ])
+  })
+
+  it('a router that is wrong already without its attestation provider is rejected, though that cannot be reached', async () => {
+    attested.breakEvidence({ report: (view) => view.set(192, Buffer.alloc(32, 7)) })
+    const { client } = caller({ fetch: globalThis.fetch })
+    expect(await causeOf(chat(client))).toBeInstanceOf(AttestationError)
+    expectOnlyEvidenceWasAsked()
   })
 
   it('a router whose attestation provider cannot be reached: not checked, and not called', async () => {
@@ -417,7 +494,7 @@ describe('an answer that is not what the router sealed', () => {
     expect((error as { headers: Headers }).headers.get('retry-after')).toBe('7')
   })
 
-  it('says that the key is stale if it stays so, after it has verified and sent once more', async () => {
+  it('is not believed if it says that the key is stale and the evidence has the same one, and nothing is sent again', async () => {
     const { client, verdicts } = caller()
     await chat(client)
     wire.alter((piece) =>
@@ -425,9 +502,8 @@ describe('an answer that is not what the router sealed', () => {
         ? Buffer.from('HTTP/1.1 422 Unprocessable Entity\r\ncontent-length: 0\r\n\r\n')
         : piece
     )
-    expect(await causeOf(chat(client))).toMatchObject({ code: 'call.stale-key' })
+    expect(await causeOf(chat(client))).toMatchObject({ code: 'call.unsealed', status: 422 })
     expect(verdicts).toHaveLength(2)
-    // The first call, the one that was refused, and once more.
-    expect(upstream.calls).toHaveLength(3)
+    expect(upstream.calls).toHaveLength(2)
   })
 })

@@ -47,7 +47,10 @@ describe('a router whose TLS ends in its container', () => {
       void (async () => {
         seen.push(request.url ?? '')
         const body = await readAll(request)
-        const answer = await fetch(`${attested.router.url}${request.url}`, { method: 'POST', body: new Uint8Array(body) })
+        const answer = await fetch(`${attested.router.url}${request.url}`, {
+          method: 'POST',
+          body: new Uint8Array(body)
+        })
         response.writeHead(answer.status, { 'content-type': 'application/json' }).end(await answer.text())
       })()
     })
@@ -58,7 +61,7 @@ describe('a router whose TLS ends in its container', () => {
     })
     const url = `https://127.0.0.1:${(between.address() as AddressInfo).port}`
     const call = createFetch({ url, trust: attested.trust, ...routerTransport(send) })
-    await expect(call(`${url}/v1/chat/completions`, question)).rejects.toMatchObject({ code: 'call.network' })
+    await expect(call(`${url}/v1/chat/completions`, question)).rejects.toMatchObject({ code: 'call.other-server' })
     expect(seen).toEqual(['/.well-known/confrouter'])
   })
 

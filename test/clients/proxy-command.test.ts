@@ -193,13 +193,13 @@ describe('confrouter proxy', () => {
   })
 
   it('takes the router and the trust policy of the deployment where none is named', async () => {
-    const deployment = { url: attested.router.url, trustFile }
+    const deployment = { url: attested.router.url, trustFile, releaseFile: 'release.json' }
     const running = await started([], { deployment })
     expect(JSON.parse(running.stdout())).toMatchObject({ ok: true, router: attested.router.url })
   })
 
   it('does not take what was deployed here for the word on another router', async () => {
-    const deployment = { url: 'http://127.0.0.1:9', trustFile }
+    const deployment = { url: 'http://127.0.0.1:9', trustFile, releaseFile: 'release.json' }
     const running = run(['--url', attested.router.url], { deployment })
     expect(await running.exitCode).toBe(2)
     expect(running.stderr()).toContain('[proxy.no-trust]')

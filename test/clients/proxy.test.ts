@@ -564,7 +564,7 @@ describe('an answer that is not what the router sealed', () => {
     expect((error as Error).message).not.toContain('send it in the open')
   })
 
-  it('is an error of the proxy if the router has another key than its evidence', async () => {
+  it('is an error of the proxy if it says that the key is stale, and the evidence has the same one', async () => {
     const { client } = await start()
     await chat(client)
     wire.alter((piece) =>
@@ -572,7 +572,7 @@ describe('an answer that is not what the router sealed', () => {
         ? Buffer.from('HTTP/1.1 422 Unprocessable Entity\r\ncontent-length: 0\r\n\r\n')
         : piece
     )
-    await expect(chat(client)).rejects.toMatchObject({ status: 502, code: 'call_stale_key' })
+    await expect(chat(client)).rejects.toMatchObject({ status: 502, code: 'call_unsealed' })
   })
 
   it('is an error of the proxy if there is none', async () => {

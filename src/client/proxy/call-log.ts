@@ -60,15 +60,13 @@ export class CallLog {
     }
     this.#records.unshift(call)
     this.#records.length = Math.min(this.#records.length, kept)
-    return new RunningCall(call.id, (changes) => this.#change(call.id, changes), this.onEnd)
+    return new RunningCall(call, (changed) => this.#replace(changed), this.onEnd)
   }
 
-  #change(id: number, changes: Partial<CallRecord>): CallRecord | undefined {
-    const index = this.#records.findIndex((record) => record.id === id)
-    const record = this.#records[index]
-    // Fifty others have begun since.
-    if (record === undefined) return undefined
-    return (this.#records[index] = { ...record, ...changes })
+  /** It is not there any more where fifty others have begun since. */
+  #replace(call: CallRecord): void {
+    const index = this.#records.findIndex(({ id }) => id === call.id)
+    if (index !== -1) this.#records[index] = call
   }
 }
 
@@ -77,29 +75,34 @@ export class RunningCall {
   readonly #startMs = performance.now()
 
   constructor(
-    readonly id: number,
-    private readonly change: (changes: Partial<CallRecord>) => CallRecord | undefined,
+    private record: CallRecord,
+    private readonly onChange: (call: CallRecord) => void,
     private readonly onEnd: (call: CallRecord) => void
   ) {}
 
   note(changes: Partial<Pick<CallRecord, 'status' | 'requestBytes' | 'responseBytes'>>): void {
-    this.change(changes)
+    this.#change(changes)
   }
 
   end(state: Exclude<CallRecord['state'], 'running'>, problem: string | null = null): void {
     const milliseconds = Math.round(performance.now() - this.#startMs)
-    const call = this.change({ state, milliseconds, ...(problem === null ? {} : { problem }) })
-    if (call !== undefined) this.onEnd(call)
+    this.#change({ state, milliseconds, ...(problem === null ? {} : { problem }) })
+    this.onEnd(this.record)
+  }
+
+  #change(changes: Partial<CallRecord>): void {
+    this.record = { ...this.record, ...changes }
+    this.onChange(this.record)
   }
 
   /** Comes with the end of the answer or after it. */
   receipt(result: ReceiptResult): void {
     if ('problem' in result) {
-      this.change({ problem: result.problem })
+      this.#change({ problem: result.problem })
       return
     }
     const { upstream, model } = result.receipt
-    this.change({
+    this.#change({
       receipt: { provider: upstream?.provider ?? null, origin: upstream?.origin ?? null, model }
     })
   }

@@ -10,6 +10,8 @@ export interface OpenedProviderKey {
   readonly key: string
   /** The only provider for which it is meant; undefined for any. */
   readonly provider: string | undefined
+  /** Lower-case hex of the encapsulated key of the only request for which it is meant; undefined for any. */
+  readonly encapsulatedKey: string | undefined
 }
 
 /**
@@ -23,8 +25,8 @@ export async function openProviderKey(
   openingKey: OpeningKey,
   { nowMs }: { readonly nowMs: number }
 ): Promise<OpenedProviderKey> {
-  const { plaintext, header } = await openJwe(jwe, openingKey, [jweTypes.providerKey], ['exp', 'provider'])
-  const { kid, exp, provider } = header
+  const { plaintext, header } = await openJwe(jwe, openingKey, [jweTypes.providerKey], ['exp', 'provider', 'enk'])
+  const { kid, exp, provider, enk } = header
   // Without it a key that another router shall use could be tried out here.
   if (kid === undefined) throw badEncryptedPayload()
   if (exp !== undefined && !isExpiry(exp)) throw invalid('"exp" is not a time in Unix seconds')
@@ -32,9 +34,12 @@ export async function openProviderKey(
   if (provider !== undefined && (typeof provider !== 'string' || !isProviderName(provider))) {
     throw invalid('"provider" is not the name of a provider')
   }
+  if (enk !== undefined && (typeof enk !== 'string' || !/^[0-9a-f]{64}$/.test(enk))) {
+    throw invalid('"enk" is not an encapsulated key in lower-case hex')
+  }
   const key = decode(plaintext)
   if (!isProviderKey(key)) throw invalid('its content is not a key')
-  return { key, provider }
+  return { key, provider, encapsulatedKey: enk }
 }
 
 /** Longest text that is looked at: a key of 4096 characters under an RSA key of 4096 bits has 6.5 KB. */

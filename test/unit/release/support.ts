@@ -8,9 +8,16 @@ import { version as esbuildVersion } from 'esbuild'
 import type { JsonObject } from '../../../src/base/json.js'
 import { parseConfig } from '../../../src/config/index.js'
 import { sidecarReference, storeSidecarImage } from '../../../src/emulator/sidecar-image.js'
-import { type Image, openLayoutImage } from '../../../src/image/index.js'
+import { UserError } from '../../../src/base/user-error.js'
+import { type Image, imageFacts, openLayoutImage } from '../../../src/image/index.js'
 import { bundleRouter } from '../../../src/release/bundle-router.js'
-import { type CompleteRelease, parseRelease, requireComplete } from '../../../src/release/index.js'
+import {
+  type Comparison,
+  type CompleteRelease,
+  deployedPolicy,
+  parseRelease,
+  requireComplete
+} from '../../../src/release/index.js'
 import { imageStep } from '../../../src/steps/build-image.js'
 import { openState, type Results, type Run } from '../../../src/steps/index.js'
 import { policyStep } from '../../../src/steps/write-policy.js'
@@ -193,4 +200,39 @@ export async function releasedDeployment(options: DeploymentOptions = {}): Promi
   await made.build()
   await made.policy()
   return made
+}
+
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- each case puts something else somewhere
+export type Anything = any
+
+/** The release with one change, however inconsistent. */
+export function alteredRelease(release: CompleteRelease, change: (release: Anything) => void): CompleteRelease {
+  const copy = JSON.parse(JSON.stringify(release))
+  change(copy)
+  return copy as CompleteRelease
+}
+
+/** A forger who keeps everything consistent: the policy is made of what the template has become. */
+export async function forgedRelease(made: Deployment, change: (release: Anything) => void): Promise<CompleteRelease> {
+  const copy = alteredRelease(await made.release(), change)
+  const images = new Map(
+    await Promise.all(
+      copy.layers.map(async ({ image }) => [image, await imageFacts(await made.openImage(image))] as const)
+    )
+  )
+  const { rego, hostData } = deployedPolicy(copy.template, images)
+  return { ...copy, policy: { ...copy.policy, text: rego }, hostData }
+}
+
+/** Of a release's template. */
+export const router = (changed: Anything) => changed.template.resources[0].properties.containers[0].properties
+export const sidecar = (changed: Anything) => changed.template.resources[0].properties.containers[1].properties
+
+export const differing = (comparisons: readonly Comparison[]) =>
+  comparisons.filter(({ same }) => !same).map(({ what }) => what)
+
+export async function errorOf(work: Promise<unknown>): Promise<UserError> {
+  const error = await work.catch((thrown: unknown) => thrown)
+  if (error instanceof UserError) return error
+  throw new Error('there was no such error', { cause: error })
 }
