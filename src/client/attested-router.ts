@@ -89,6 +89,8 @@ export class AttestedRouter {
 /** The same, but no longer than its asker wants to wait. */
 async function waitFor<T>(result: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return result
+  // Nobody may be left to look at it.
+  result.catch(() => undefined)
   signal.throwIfAborted()
   let stop: () => void = () => undefined
   const aborted = new Promise<never>((_, reject) => {
@@ -99,7 +101,5 @@ async function waitFor<T>(result: Promise<T>, signal: AbortSignal | undefined): 
     return await Promise.race([result, aborted])
   } finally {
     signal.removeEventListener('abort', stop)
-    // Nobody may be left to look at it.
-    result.catch(() => undefined)
   }
 }

@@ -127,7 +127,7 @@ export function createFetch(options: CreateFetchOptions): Fetch {
   ): Response {
     if (!response.headers.has(sealHeaders.responseNonce)) return inTheOpen(request, response)
     // The router says 200 for these, because without a body nothing could be authenticated.
-    if (withoutBody.has(response.status)) throw unsealed(request, response)
+    if (withoutBody.has(response.status) || response.status > 599) throw unsealed(request, response)
     const opened = sealed.openResponse(response)
     const { onReceipt } = options
     if (onReceipt !== undefined) {
@@ -185,7 +185,7 @@ const ignore = (): void => undefined
  */
 function inTheOpen({ url }: OutgoingRequest, response: Response): Response {
   void response.body?.cancel()
-  if (response.status < 400) throw unsealed({ url }, response)
+  if (response.status < 400 || response.status > 599) throw unsealed({ url }, response)
   const message = `${place(url)} refused the request with status ${response.status}, before it was opened; nothing proves who said so`
   const retryAfter = response.headers.get('retry-after')
   return new Response(JSON.stringify({ error: { message, type: 'confrouter_error', code: 'refused_in_the_open' } }), {
@@ -207,21 +207,21 @@ const withoutBody = new Set([204, 205, 304])
 const isStale = (response: Response): boolean =>
   response.status === 422 && !response.headers.has(sealHeaders.responseNonce)
 
-/** Those that say something of the answer, and not of how it travelled. */
+/** All of them are in the open, and but for the type nobody vouches for them: those that help to come back, and no more. */
 function answerHeaders(headers: Headers): Headers {
   const kept = new Headers()
-  for (const [name, value] of headers) {
-    if (!ofTheTransport.has(name) && !name.startsWith('access-control-')) kept.append(name, value)
+  for (const name of ofTheAnswer) {
+    const value = headers.get(name)
+    if (value !== null) kept.set(name, value)
   }
   return kept
 }
 
-const ofTheTransport = new Set([
-  'connection',
-  'content-encoding',
-  'content-length',
-  'keep-alive',
-  'trailer',
-  'transfer-encoding',
-  ...Object.values(sealHeaders)
-])
+const ofTheAnswer = [
+  'content-type',
+  'retry-after',
+  'retry-after-ms',
+  'x-confrouter-request-id',
+  'x-request-id',
+  'x-should-retry'
+]

@@ -4,6 +4,7 @@ import type { RouterVerdict } from '../client/index.js'
 import type { CallRecord, Proxy, ProxyOptions } from '../client/proxy/index.js'
 import type { App, Execute } from './app.js'
 import { helpEnd, withOutput } from './options.js'
+import { requireSameServer } from './verify.js'
 import { readTrust } from './verify-trust.js'
 
 interface Options {
@@ -34,11 +35,13 @@ export function proxyCommand(execute: Execute): Command {
 
 /** Verifies, says the verdict, and serves until the first interruption, which is how this verb ends well. */
 async function serve(app: App, options: Options): Promise<void> {
-  const { fetch, transport, deployment } = await app.verification(options)
+  const access = await app.verification(options)
+  const { fetch, transport, deployment } = access
   const { url, trustFile } = routerOf(options, deployment)
   const trust = await readTrust(trustFile)
   const proxy = await create(app, { url, trust, fetch, transport, port: options.port })
   const verdict = await firstVerdict(app, proxy)
+  if (verdict.verdict === 'trusted') await requireSameServer(access, url, verdict.evidence, app.signal)
   const origin = await listen(proxy, options.port)
   app.terminal.result(startedResult(origin, url, verdict))
   await interrupted(app.signal)

@@ -1,6 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { UserError } from '../base/user-error.js'
-import type { TrustPolicy, Verdict } from '../client/index.js'
+import type { TrustPolicy, Verdict, VerifiedEvidence } from '../client/index.js'
 import type { App, Execute, VerificationAccess } from './app.js'
 import { helpEnd, withOutput } from './options.js'
 import { collectEvidence, type Collected, type Inputs, readBundle, writeBundle } from './verify-evidence.js'
@@ -93,7 +93,31 @@ async function verify(app: App, url: string | undefined, options: VerifyOptions)
   )
   await requireRefusal(appraise, trust.policy)
   if (given.save !== undefined) await writeBundle(given.save, collected, inputs)
+  if (verdict.verdict === 'trusted' && given.evidence === undefined) {
+    await requireSameServer(access, collected.source, verdict.evidence, app.signal)
+  }
   report(app, { verdict, trust, collected, pinned, options: given })
+}
+
+/** Evidence may be passed on by somebody whose own certificate nobody has signed: then the TLS key decides. */
+export async function requireSameServer(
+  { transport }: Pick<VerificationAccess, 'transport'>,
+  url: string,
+  evidence: VerifiedEvidence,
+  signal: AbortSignal
+): Promise<void> {
+  if (!url.startsWith('https:')) return
+  try {
+    const response = await transport(evidence)(new URL('/healthz', url), { redirect: 'manual', signal })
+    await response.body?.cancel()
+  } catch (error) {
+    signal.throwIfAborted()
+    const { CallError } = await import('../client/index.js')
+    if (!(error instanceof CallError)) return
+    throw new UserError('evidence', 'verify.other-server', error.message, {
+      why: 'the evidence is genuine, and whoever answers at this address is not the router that it is about'
+    })
+  }
 }
 
 function notArguments(code: string, message: string): UserError {
@@ -183,6 +207,7 @@ function documentOf({ verdict, trust, collected }: Outcome): Readonly<Record<str
   const keys =
     verdict.verdict === 'trusted'
       ? {
+          tls: verdict.evidence.tls ?? null,
           rsaThumbprint: verdict.evidence.rsaThumbprint,
           hpke: Buffer.from(verdict.evidence.hpke).toString('base64url')
         }
@@ -221,12 +246,13 @@ function withDeployment(
   if (options.rebuild === true && options.release === undefined) {
     if (deployment !== undefined)
       return withDeployment(app, url, { ...options, release: deployment.releaseFile }, deployment)
-    throw new UserError('usage', 'usage.conflict', '--rebuild without --release', {
+    throw new UserError('usage', 'usage.conflict', '--rebuild needs --release', {
       why: 'this state directory has no deployment with a release of its own',
       next: ['confrouter verify --release release.json --rebuild']
     })
   }
-  const isNamed = url !== undefined || options.evidence !== undefined || options.trust !== undefined
+  const isOther = url !== undefined && url !== deployment?.url
+  const isNamed = isOther || options.evidence !== undefined || options.trust !== undefined
   if (isNamed || deployment === undefined) return options
   app.terminal.info(`held against the trust policy of this deployment, ${deployment.trustFile}`)
   return { ...options, trust: deployment.trustFile }
@@ -237,7 +263,7 @@ const toRead = 'read: '
 
 /** Without a router there is a verdict on the release alone. */
 function reportRelease(app: App, pinned: Pin | undefined): void {
-  if (pinned === undefined) {
+  if (pinned === undefined || pinned.comparisons.length === 0) {
     throw new UserError('usage', 'verify.no-router', 'no URL was given, and this state directory has no deployment', {
       next: ['confrouter verify URL --trust trust.json', 'confrouter verify --local']
     })
@@ -260,20 +286,22 @@ function reportRelease(app: App, pinned: Pin | undefined): void {
 
 function refuseConflicts(url: string | undefined, options: VerifyOptions): void {
   const conflicts: readonly (readonly [boolean, string])[] = [
-    [url !== undefined && options.evidence !== undefined, 'a URL and --evidence'],
-    [options.hostData !== undefined && options.release !== undefined, '--host-data and --release'],
-    [options.hostData !== undefined && options.image !== undefined, '--host-data and --image'],
-    [options.image !== undefined && options.rebuild === true, '--image and --rebuild'],
-    [options.template !== undefined && options.release !== undefined, '--template and --release'],
-    [options.evidence !== undefined && options.via === 'maa', '--evidence, whose keys are in the file, and --via maa'],
-    [options.save !== undefined && options.evidence !== undefined, '--save and --evidence'],
-    [options.maa !== undefined && options.via === 'hardware', '--maa and --via hardware'],
-    [options.at !== undefined && options.evidence === undefined, '--at without --evidence'],
-    [options.template !== undefined && options.image === undefined, '--template without --image']
+    [url !== undefined && options.evidence !== undefined, 'a URL and --evidence exclude each other'],
+    [options.hostData !== undefined && options.release !== undefined, '--host-data and --release exclude each other'],
+    [options.hostData !== undefined && options.image !== undefined, '--host-data and --image exclude each other'],
+    [options.image !== undefined && options.rebuild === true, '--image and --rebuild exclude each other'],
+    [options.template !== undefined && options.release !== undefined, '--template and --release exclude each other'],
+    [
+      options.evidence !== undefined && options.via === 'maa',
+      '--via maa cannot be asked of saved evidence, which brings the keys of the attestation service along'
+    ],
+    [options.save !== undefined && options.evidence !== undefined, '--save and --evidence exclude each other'],
+    [options.maa !== undefined && options.via === 'hardware', '--maa and --via hardware exclude each other'],
+    [options.at !== undefined && options.evidence === undefined, '--at needs --evidence'],
+    [options.template !== undefined && options.image === undefined, '--template needs --image']
   ]
-  for (const [isThere, what] of conflicts) {
-    if (!isThere) continue
-    throw new UserError('usage', 'usage.conflict', `${what} do not go together`, { next: ['confrouter verify --help'] })
+  for (const [isThere, problem] of conflicts) {
+    if (isThere) throw new UserError('usage', 'usage.conflict', problem, { next: ['confrouter verify --help'] })
   }
 }
 

@@ -33,7 +33,10 @@ export function routerTransport(send: typeof fetch): RouterTransport {
       const { origin } = new URL(input instanceof Request ? input.url : String(input))
       if (!unsigned.has(origin)) return send(input, init)
       if (evidence.tls === undefined) {
-        throw new TypeError(`nobody has signed the certificate of ${origin}, and the evidence names no TLS key`)
+        throw new CallError(
+          'call.other-server',
+          `nobody has signed the certificate of ${origin}, and the evidence names no TLS key`
+        )
       }
       const pinned = byKey.get(evidence.tls) ?? routerFetch(evidence.tls)
       byKey.set(evidence.tls, pinned)

@@ -287,6 +287,14 @@ describe('when it verifies', () => {
     expect(verdicts).toHaveLength(2)
   })
 
+  it('ends for a caller that has gone before it began, whatever comes of the verification', async () => {
+    const dead = createFetch({ url: 'http://127.0.0.1:9', trust: attested.trust })
+    const signal = AbortSignal.abort()
+    await expect(dead('http://127.0.0.1:9/v1/models', { signal })).rejects.toMatchObject({ name: 'AbortError' })
+    // An error that nobody handles would fail this run.
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  })
+
   it('verifies again after a clock that went back', async () => {
     let offset = 0
     const { client, verdicts } = caller({ now: () => new Date(Date.now() + offset) })
@@ -480,6 +488,25 @@ describe('an answer that is not what the router sealed', () => {
     await chat(client)
     wire.alter(() => Buffer.from(`HTTP/1.1 204 No Content\r\nehbp-response-nonce: ${'0'.repeat(64)}\r\n\r\n`))
     expect(await causeOf(chat(client))).toMatchObject({ code: 'call.unsealed', status: 204 })
+  })
+
+  it('is none with a status that there is not', async () => {
+    const { client } = caller()
+    await chat(client)
+    wire.alter(() => Buffer.from('HTTP/1.1 999 Whatever\r\ncontent-length: 0\r\n\r\n'))
+    expect(await causeOf(chat(client))).toMatchObject({ code: 'call.unsealed', status: 999 })
+  })
+
+  it('gives no header that somebody in between may have added', async () => {
+    const { client, fetch } = caller()
+    await chat(client)
+    wire.alter((piece) => {
+      const text = piece.toString('latin1')
+      return Buffer.from(text.replace('\r\n', '\r\nset-cookie: a=b\r\nlocation: http://evil.example\r\n'), 'latin1')
+    })
+    const answer = await fetch(`${wire.origin}/v1/models`, { headers: { authorization: 'Bearer sk-secret-of-caller' } })
+    expect(answer.status).toBe(200)
+    expect([...answer.headers.keys()].sort()).toEqual(['content-type', 'x-confrouter-request-id'])
   })
 
   it('gives the status of a refusal in the open, for a program to wait by, and not its text', async () => {

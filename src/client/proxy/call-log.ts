@@ -101,9 +101,15 @@ export class RunningCall {
       this.#change({ problem: result.problem })
       return
     }
-    const { upstream, model } = result.receipt
+    const { upstream, model, before = [] } = result.receipt
+    // Those that had the prompt, and whose answer was not the one.
+    const earlier = before.length === 0 ? '' : ` (before: ${before.map(({ provider }) => provider).join(', ')})`
     this.#change({
-      receipt: { provider: upstream?.provider ?? null, origin: upstream?.origin ?? null, model }
+      receipt: {
+        provider: upstream === null ? null : `${upstream.provider}${earlier}`,
+        origin: upstream?.origin ?? null,
+        model
+      }
     })
   }
 }
