@@ -2,6 +2,7 @@ import { sha256Hex } from '../base/digest.js'
 import { UserError } from '../base/user-error.js'
 import { parseReference } from '../image/index.js'
 import { pauseContainer } from '../policy/frames.js'
+import { sealedSecretsVariable } from '../plan/template.js'
 import { type CcePolicy, parseCcePolicy } from '../policy/index.js'
 import { printable } from '../verify/check.js'
 import type { CompleteRelease, ImageLayers, Release } from './release.js'
@@ -104,8 +105,12 @@ function containerProblems(
       return [`policy.text has ${printable(id ?? 'no image')} for container ${container.name}, not ${printable(image)}`]
     }
     const rootHashes = layersOf.get(image) ?? 'none'
-    if (layers.join(', ') === rootHashes) return []
-    return [`policy.text has the layers ${layers.join(', ')} for container ${container.name}, not ${rootHashes}`]
+    const started = startProblems(container, index, inPolicy[index])
+    if (layers.join(', ') === rootHashes) return started
+    return [
+      `policy.text has the layers ${layers.join(', ')} for container ${container.name}, not ${rootHashes}`,
+      ...started
+    ]
   })
   const pause = inPolicy.at(-1)?.layers.join(', ')
   if (pause !== pauseLayers.join(', ')) {
@@ -113,6 +118,36 @@ function containerProblems(
   }
   return problems
 }
+
+type ContainerInPolicy = Extract<CcePolicy, { kind: 'enforced' }>['containers'][number]
+
+/** What the template starts a container with is what people read; the policy has to allow just that. */
+function startProblems(
+  { name, properties }: PublicContainer,
+  index: number,
+  inPolicy: ContainerInPolicy | undefined
+): string[] {
+  const { command, environmentVariables } = properties
+  const allowed = new Set(
+    inPolicy?.envRules.filter(({ strategy }) => strategy === 'string').map((rule) => rule.pattern)
+  )
+  const problems = environmentVariables
+    .filter((variable) => variable.name !== sealedSecretsVariable)
+    .filter((variable) => !allowed.has(`${variable.name}=${unescaped(variable.value)}`))
+    .map(
+      (variable) =>
+        `${containerPath(index)} sets ${printable(variable.name)} to ${printable(variable.value)}, and policy.text does not allow container ${name} that`
+    )
+  const wanted = command?.map(unescaped).join(' ')
+  const found = inPolicy?.command?.join(' ') ?? 'none'
+  if (wanted !== undefined && wanted !== found) {
+    problems.push(`policy.text has the command ${printable(found)} for container ${name}, not ${printable(wanted)}`)
+  }
+  return problems
+}
+
+/** ARM's text as the container is given it: a doubled bracket at the front is one. */
+const unescaped = (text: string): string => (text.startsWith('[[') ? text.slice(1) : text)
 
 /** Of the platform itself, beside those of the template in every group. */
 interface PauseContainer {
@@ -128,9 +163,8 @@ function containerPath(index: number): string {
   return `template.resources[0].properties.containers[${index}]`
 }
 
-/** As the container is given it: a doubled bracket at the front is one. */
 function imageOf({ properties }: PublicContainer): string {
-  return properties.image.startsWith('[[') ? properties.image.slice(1) : properties.image
+  return unescaped(properties.image)
 }
 
 function isPinned(image: string): boolean {

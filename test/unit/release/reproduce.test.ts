@@ -240,6 +240,20 @@ describe('checkRelease', () => {
       ['which pins no digest', 'layers are of', 'for container skr, not']
     ],
     [
+      'a template that says that prompts go elsewhere than the policy allows',
+      (r) =>
+        Object.assign(
+          router(r).environmentVariables.find(({ name }: { name: string }) => name === 'CONFROUTER_PROVIDERS'),
+          { value: '{}' }
+        ),
+      ['sets CONFROUTER_PROVIDERS to {}, and policy.text does not allow container router that']
+    ],
+    [
+      'a template with another command than the policy has',
+      (r) => (sidecar(r).command = ['/bin/sh', '-c', 'evil']),
+      ['policy.text has the command']
+    ],
+    [
       'a container that the policy does not have',
       (r) => (r.template.resources[0].properties.containers[1].name = 'other'),
       [
