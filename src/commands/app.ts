@@ -28,6 +28,8 @@ export interface VerificationAccess {
   readonly fetch: typeof fetch
   /** For calls to a router that is verified. */
   readonly transport: (evidence: VerifiedEvidence) => typeof fetch
+  /** Whether evidence came from here over TLS with a certificate that nobody has signed. */
+  readonly isUnsigned: (url: string) => boolean
   /** Opens a published image; on loopback one of the emulator's. */
   openImage(this: void, reference: string): Promise<Image>
   /** Where this program is: its source, if it runs from a checkout. */

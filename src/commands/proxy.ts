@@ -4,7 +4,7 @@ import type { RouterVerdict } from '../client/index.js'
 import type { CallRecord, Proxy, ProxyOptions } from '../client/proxy/index.js'
 import type { App, Execute } from './app.js'
 import { helpEnd, withOutput } from './options.js'
-import { requireSameServer } from './verify.js'
+import { requireSameServer } from './same-server.js'
 import { readTrust } from './verify-trust.js'
 
 interface Options {

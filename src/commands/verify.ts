@@ -1,10 +1,11 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { UserError } from '../base/user-error.js'
-import type { TrustPolicy, Verdict, VerifiedEvidence } from '../client/index.js'
+import type { TrustPolicy, Verdict } from '../client/index.js'
 import type { App, Execute, VerificationAccess } from './app.js'
 import { helpEnd, withOutput } from './options.js'
 import { collectEvidence, type Collected, type Inputs, readBundle, writeBundle } from './verify-evidence.js'
 import { type Pin, pinnedBy, type PinOptions } from './verify-pin.js'
+import { requireSameServer } from './same-server.js'
 import { drawChain } from './verify-tree.js'
 import { type TrustOptions, trustFor, type TrustSource, ways } from './verify-trust.js'
 
@@ -97,27 +98,6 @@ async function verify(app: App, url: string | undefined, options: VerifyOptions)
     await requireSameServer(access, collected.source, verdict.evidence, app.signal)
   }
   report(app, { verdict, trust, collected, pinned, options: given })
-}
-
-/** Evidence may be passed on by somebody whose own certificate nobody has signed: then the TLS key decides. */
-export async function requireSameServer(
-  { transport }: Pick<VerificationAccess, 'transport'>,
-  url: string,
-  evidence: VerifiedEvidence,
-  signal: AbortSignal
-): Promise<void> {
-  if (!url.startsWith('https:')) return
-  try {
-    const response = await transport(evidence)(new URL('/healthz', url), { redirect: 'manual', signal })
-    await response.body?.cancel()
-  } catch (error) {
-    signal.throwIfAborted()
-    const { CallError } = await import('../client/index.js')
-    if (!(error instanceof CallError)) return
-    throw new UserError('evidence', 'verify.other-server', error.message, {
-      why: 'the evidence is genuine, and whoever answers at this address is not the router that it is about'
-    })
-  }
 }
 
 function notArguments(code: string, message: string): UserError {

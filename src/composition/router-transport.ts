@@ -8,6 +8,8 @@ export interface RouterTransport {
   readonly fetch: typeof fetch
   /** For calls, once the router is verified. */
   readonly transport: (evidence: VerifiedEvidence) => typeof fetch
+  /** Whether evidence was read from here over a certificate that nobody has signed. */
+  readonly isUnsigned: (url: string) => boolean
 }
 
 /**
@@ -19,12 +21,13 @@ export function routerTransport(send: typeof fetch): RouterTransport {
   const unsigned = new Set<string>()
   const byKey = new Map<string, typeof fetch>()
   return {
+    isUnsigned: (url) => unsigned.has(new URL(url).origin),
     fetch: async (input, init) => {
       try {
         return await send(input, init)
       } catch (error) {
         const url = new URL(input instanceof Request ? input.url : String(input))
-        if (!url.pathname.endsWith('/.well-known/confrouter') || !isUnsigned(error)) throw error
+        if (!url.pathname.endsWith('/.well-known/confrouter') || !isOfUnsigned(error)) throw error
         unsigned.add(url.origin)
         return routerFetch('any')(input, init)
       }
@@ -51,7 +54,7 @@ export function routerTransport(send: typeof fetch): RouterTransport {
 }
 
 /** OpenSSL's words for a chain that begins and ends with the server itself. */
-function isUnsigned(error: unknown): boolean {
+function isOfUnsigned(error: unknown): boolean {
   const { code } = ((error as { cause?: unknown }).cause ?? {}) as { code?: unknown }
   return code === 'DEPTH_ZERO_SELF_SIGNED_CERT'
 }

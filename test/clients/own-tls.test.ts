@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { createFetch } from '../../src/client/create-fetch.js'
 import { verifyRouter } from '../../src/client/verify-router.js'
-import { requireSameServer } from '../../src/commands/verify.js'
+import { requireSameServer } from '../../src/commands/same-server.js'
 import { routerTransport } from '../../src/composition/router-transport.js'
 import { createTlsIdentity } from '../../src/router/self-signed.js'
 import { Cleanup, readAll } from '../unit/router/harness.js'
@@ -65,18 +65,26 @@ describe('a router whose TLS ends in its container', () => {
     const call = createFetch({ url, trust: attested.trust, ...routerTransport(send) })
     await expect(call(`${url}/v1/chat/completions`, question)).rejects.toMatchObject({ code: 'call.other-server' })
     expect(seen).toEqual(['/.well-known/confrouter'])
-    const { fetch: forEvidence, transport } = routerTransport(send)
+    const passing = routerTransport(send)
+    const { fetch: forEvidence } = passing
     const options = { trust: attested.trust, fetch: forEvidence, now: () => new Date() }
     const verdict = await verifyRouter({ url, ...options })
     if (verdict.verdict !== 'trusted') throw new Error('genuine evidence was rejected')
     const { signal } = new AbortController()
-    await expect(requireSameServer({ transport }, url, verdict.evidence, signal)).rejects.toMatchObject({
+    await expect(requireSameServer(passing, url, verdict.evidence, signal)).rejects.toMatchObject({
       fault: 'evidence',
       code: 'verify.other-server'
     })
     const untold = { ...verdict.evidence, tls: undefined }
-    await expect(requireSameServer({ transport }, url, untold, signal)).rejects.toMatchObject({
+    await expect(requireSameServer(passing, url, untold, signal)).rejects.toMatchObject({
       code: 'verify.other-server'
+    })
+    // He can also break the connection on which his key would be seen: that is no proof of anything.
+    between.closeAllConnections()
+    await new Promise((resolve) => between.close(resolve))
+    await expect(requireSameServer(passing, url, verdict.evidence, signal)).rejects.toMatchObject({
+      fault: 'cloud',
+      code: 'verify.not-checked'
     })
     const own = routerTransport(send)
     const right = await verifyRouter({ url: attested.router.tlsUrl, ...options, fetch: own.fetch })

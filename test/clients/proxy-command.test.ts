@@ -8,6 +8,7 @@ import { CommanderError } from 'commander'
 import type { App, Execute } from '../../src/commands/app.js'
 import { proxyCommand } from '../../src/commands/proxy.js'
 import { createTerminal } from '../../src/terminal/index.js'
+import { routerTransport } from '../../src/composition/router-transport.js'
 import { Cleanup, serve, until } from '../unit/router/harness.js'
 import { type AttestedRouter, startAttestedRouter } from './attested.js'
 import { local } from './setup.js'
@@ -66,7 +67,7 @@ function run(
       color: false,
       input: false
     })
-    const verification = async () => ({ fetch, deployment })
+    const verification = async () => ({ ...routerTransport(fetch), deployment })
     const app = { terminal, signal: interruption.signal, verification } as unknown as App
     await verb(app, options).catch((error: unknown) => (exitCode = terminal.failure(error, { command: name })))
   }
