@@ -5,19 +5,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
 import { build } from 'esbuild'
+import { routerRecipe } from '../../../src/release/bundle-router.js'
 import { type Answer, type Cleanup, ccePolicy, requiredEnvironment, until } from './harness.js'
 
 /** The router as the image has it: one file. The same options as scripts/build.js. */
 export async function bundleRouter(): Promise<string> {
   const { outputFiles } = await build({
     absWorkingDir: join(import.meta.dirname, '..', '..', '..'),
-    entryPoints: ['src/router/main.ts'],
-    bundle: true,
-    platform: 'node',
-    target: 'node20',
-    format: 'cjs',
-    legalComments: 'eof',
-    charset: 'utf8',
+    ...routerRecipe,
+    entryPoints: [...routerRecipe.entryPoints],
     logLevel: 'silent',
     write: false
   })
