@@ -1,7 +1,7 @@
 import type { TrustPolicy, VerifiedEvidence } from '../verify/index.js'
 import { AttestationError } from './errors.js'
 import type { Fetch } from './http.js'
-import { type MaaKeySource, type RouterVerdict, verifyRouter } from './verify-router.js'
+import { longestVerificationMs, type MaaKeySource, type RouterVerdict, verifyRouter } from './verify-router.js'
 
 export interface AttestedRouterOptions {
   readonly url: string
@@ -13,9 +13,6 @@ export interface AttestedRouterOptions {
   readonly maximumAgeMs: number
   readonly onVerdict: ((verdict: RouterVerdict) => void) | undefined
 }
-
-/** Longest time for one verification: three calls, and a router that may wait for its attestation service. */
-const longestVerificationMs = 60_000
 
 /** From this part of its age on, evidence is replaced while it is still good, so that nobody waits for it. */
 const earlyPart = 0.8

@@ -23,6 +23,7 @@ export { type PinnedRsaKey, sealedCall, type SealedCallOptions } from './sealed-
 export {
   appraiseWith,
   fetchKeysFor,
+  longestVerificationMs,
   type MaaKeySource,
   type RouterVerdict,
   verifyRouter,

@@ -10,6 +10,9 @@ import { fetchEvidence } from './fetch-evidence.js'
 import { fetchMaaKeys } from './fetch-maa-keys.js'
 import type { Fetch } from './http.js'
 
+/** Longest time for one verification: a router may wait for its own attestation service. */
+export const longestVerificationMs = 60_000
+
 export interface VerifyRouterOptions {
   /** Base URL of the router. */
   readonly url: string

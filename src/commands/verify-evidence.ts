@@ -23,9 +23,6 @@ export interface Inputs {
   readonly maaKeys: readonly MaaKeySet[]
 }
 
-/** A router may wait for its own attestation service. */
-const longestMs = 60_000
-
 /** Asks a router about a nonce of this moment. Throws a {@link UserError} for what could not be checked. */
 export async function collectEvidence(
   url: string | undefined,
@@ -33,12 +30,12 @@ export async function collectEvidence(
   signal: AbortSignal
 ): Promise<Collected> {
   if (url === undefined) throw new Error('there is no URL')
-  const { CheckError, fetchEvidence, fetchKeysFor } = await import('../client/index.js')
+  const { CheckError, fetchEvidence, fetchKeysFor, longestVerificationMs } = await import('../client/index.js')
   const nonce = crypto.getRandomValues(new Uint8Array(32))
   const checked = async <T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> => {
     const limit = new AbortController()
     const stop = (): void => limit.abort(signal.reason)
-    const timer = setTimeout(stop, longestMs)
+    const timer = setTimeout(stop, longestVerificationMs)
     signal.addEventListener('abort', stop, { once: true })
     try {
       return await work(limit.signal)

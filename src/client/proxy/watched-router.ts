@@ -4,7 +4,7 @@ import { createFetch, type CreateFetchOptions } from '../create-fetch.js'
 import { CheckError } from '../errors.js'
 import type { Fetch } from '../http.js'
 import type { ReceiptResult } from '../receipt-check.js'
-import { type RouterVerdict, verifyRouter } from '../verify-router.js'
+import { longestVerificationMs, type RouterVerdict, verifyRouter } from '../verify-router.js'
 
 export interface WatchedRouterOptions {
   /** Base URL. */
@@ -15,9 +15,6 @@ export interface WatchedRouterOptions {
   readonly now: () => Date
   readonly onVerdict: (verdict: RouterVerdict) => void
 }
-
-/** Longest time for a verification that somebody waits for. */
-const longestVerificationMs = 60_000
 
 /** A router, talked to through a verified fetch alone, and what is known of it by now. */
 export class WatchedRouter {
