@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import process from 'node:process'
 
-for (const name of ['cli.js', 'verify.js', 'router.js']) {
+for (const name of ['cli.js', 'verify.js', 'policy.js', 'router.js']) {
   const { status } = spawnSync(process.execPath, [join(import.meta.dirname, name)], { stdio: 'inherit' })
   if (status !== 0) process.exitCode = 1
 }

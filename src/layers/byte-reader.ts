@@ -24,6 +24,11 @@ export class ByteReader {
     return this.piece.length
   }
 
+  /** The next byte if it is here already. */
+  peek(): number | undefined {
+    return this.piece[0]
+  }
+
   /** `length` bytes if they are here already: saves the turn of the event loop that a promise costs. */
   takeNow(length: number): Uint8Array | undefined {
     return this.piece.length >= length ? this.cut(length) : undefined

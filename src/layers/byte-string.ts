@@ -7,8 +7,8 @@ declare const brand: unique symbol
  */
 export type ByteString = string & { readonly [brand]: 'ByteString' }
 
-export function byteString(bytes: Uint8Array): ByteString {
-  return asBuffer(bytes).toString('latin1') as ByteString
+export function byteString(bytes: Uint8Array, start = 0, end = bytes.length): ByteString {
+  return asBuffer(bytes).toString('latin1', start, end) as ByteString
 }
 
 /** A constant that is ASCII, so that its characters are its bytes. */
@@ -41,6 +41,7 @@ export function quoted(text: ByteString): string {
   return JSON.stringify(shown)
 }
 
+/** The same bytes, not a copy. */
 export function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
 }

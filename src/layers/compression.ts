@@ -1,7 +1,7 @@
-import { Readable } from 'node:stream'
+import { Readable, type TransformOptions } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { setImmediate } from 'node:timers/promises'
-import { createGunzip } from 'node:zlib'
+import { createGunzip, type ZlibOptions } from 'node:zlib'
 import { ByteReader } from './byte-reader.js'
 import { concatBytes } from '../base/bytes.js'
 import { LayerError } from './layer-error.js'
@@ -13,7 +13,10 @@ export interface DecompressOptions {
 }
 
 const defaultMaxBytes = 16 * 1024 ** 3
-const pieceBytes = 128 * 1024
+/** Large enough that what each piece costs does not matter beside what its bytes cost. */
+const pieceBytes = 256 * 1024
+/** How far zlib, which works in a thread of its own, may get ahead of whoever reads. */
+const bytesAhead = 1024 ** 2
 const bytesPerTurn = 16 * 1024 ** 2
 
 /**
@@ -66,7 +69,8 @@ async function* unread(head: Uint8Array, reader: ByteReader): AsyncGenerator<Uin
 }
 
 async function* decompressGzip(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
-  const gunzip = createGunzip({ chunkSize: pieceBytes })
+  const options: ZlibOptions & TransformOptions = { chunkSize: pieceBytes, highWaterMark: bytesAhead }
+  const gunzip = createGunzip(options)
   let fed = 0
   let exhausted = false
   async function* feed() {
@@ -83,7 +87,10 @@ async function* decompressGzip(bytes: AsyncIterable<Uint8Array>): AsyncGenerator
     yield* gunzip as AsyncIterable<Uint8Array>
   } catch (error) {
     if (!isZlibError(error)) throw error
-    throw new LayerError('compression', `the gzip stream of the layer is not valid: ${error.message}`, { cause: error })
+    // The one code that zlib has for "no error, and nothing left to go on with".
+    const fault =
+      error.code === 'Z_BUF_ERROR' ? 'ends too early: some of the layer is missing' : `is not valid: ${error.message}`
+    throw new LayerError('compression', `the gzip stream of the layer ${fault}`, { cause: error })
   }
   // zlib takes zeros behind the last member for padding and stops reading.
   if (!exhausted || gunzip.bytesWritten !== fed) {

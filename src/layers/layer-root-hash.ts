@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { parseOciDigest, type OciDigest, type Sha256Hex } from '../base/digest.js'
+import { ByteReader } from './byte-reader.js'
 import { asciiBytes, displayText, joinBytes, sliceBytes } from './byte-string.js'
 import { VerityTree } from './dm-verity.js'
 import type { BlockSink } from './ext4/block-writer.js'
@@ -9,7 +10,7 @@ import type { InodeAttributes, InodeTimes } from './ext4/inode.js'
 import { splitPath } from './ext4/path.js'
 import { encodeTime, noTime } from './ext4/time.js'
 import type { TarEntry } from './tar/entry.js'
-import { readTar } from './tar/reader.js'
+import { readEntry, type OpenEntry } from './tar/reader.js'
 
 export interface LayerHash {
   /** Root of the dm-verity tree over the file system: what a CCE policy lists under `layers`. */
@@ -79,7 +80,7 @@ export async function layerRootHash(
   )
   const source = new DigestedSource(tar, signal)
   try {
-    for await (const entry of readTar(source)) await addEntry(entry, image, signal)
+    await addEntries(new ByteReader(source), image, signal)
     await source.readRest()
   } finally {
     await source.close()
@@ -95,7 +96,18 @@ export async function layerRootHash(
   }
 }
 
-async function addEntry(entry: TarEntry, image: Ext4Image, signal: AbortSignal | undefined): Promise<void> {
+/** What `readTar` gives, with a promise only where there is something to wait for: layers have many small files. */
+async function addEntries(reader: ByteReader, image: Ext4Image, signal: AbortSignal | undefined): Promise<void> {
+  for (;;) {
+    const next = await readEntry(reader)
+    if (next === undefined) return
+    if (addEntry(next.entry, image)) await copyData(next, image, signal)
+    if (!next.data.discardNow()) await next.data.discard()
+  }
+}
+
+/** Makes the file of an entry, and tells whether it takes the entry's data. */
+function addEntry(entry: TarEntry, image: Ext4Image): boolean {
   image.makeParents(entry.pathBytes)
   const { parent, name } = splitPath(entry.pathBytes)
   if (name === opaqueWhiteout) {
@@ -106,11 +118,24 @@ async function addEntry(entry: TarEntry, image: Ext4Image, signal: AbortSignal |
     image.link(entry.linkPathBytes, entry.pathBytes)
   } else {
     image.create(entry.pathBytes, attributesOf(entry))
-    for await (const bytes of entry.data) {
-      // Also here, because a hole comes from no source.
-      signal?.throwIfAborted()
-      image.write(bytes)
-    }
+    return entry.size > 0
+  }
+  return false
+}
+
+async function copyData(
+  { entry, data, isSparse }: OpenEntry,
+  image: Ext4Image,
+  signal: AbortSignal | undefined
+): Promise<void> {
+  if (!isSparse) {
+    while (data.remaining > 0) image.write(data.takeNow() ?? (await data.takeSome()))
+    return
+  }
+  for await (const bytes of entry.data) {
+    // Also here, because a hole comes from no source.
+    signal?.throwIfAborted()
+    image.write(bytes)
   }
 }
 

@@ -6,6 +6,19 @@ const maxInRoot = 4
 const maxInLeaf = Math.floor(blockBytes / nodeBytes) - 1
 const magic = 0xf30a
 
+/** Writes the root of {@link extentTree} into the 60 bytes of `i_block`, which are zero; most files have nothing else. */
+export function writeExtentRoot(start: number, blocks: number, table: Buffer, at: number): void {
+  if (blocks > maxBlocksPerExtent) {
+    extentTree(start, blocks).root.copy(table, at)
+    return
+  }
+  table.writeUInt16LE(magic, at)
+  table.writeUInt16LE(1, at + 2)
+  table.writeUInt16LE(maxInRoot, at + 4)
+  table.writeUInt16LE(blocks, at + nodeBytes + 4)
+  table.writeUInt32LE(start, at + nodeBytes + 8)
+}
+
 /** How a file's blocks, which are contiguous, are described in its inode. */
 export interface ExtentTree {
   /** The 60 bytes of `i_block`. */

@@ -6,7 +6,7 @@ import { finishData } from './file-data.js'
 import { blockBytes, fileTypes, firstFreeInode, maxFileBytes, maxLinks, maxNameBytes, rootInode } from './format.js'
 import { fileType, maxInlineLinkBytes, type Inode, type InodeAttributes, type InodeTimes } from './inode.js'
 import { finishLayout, type ImageSize } from './layout.js'
-import { joinPath, pathComponents } from './path.js'
+import { isPlainName, joinPath, pathComponents, splitPath } from './path.js'
 import { noTime, recodeTime } from './time.js'
 import { emptyXattrBlock, packXattrs, unpackInlineXattrs, unpackXattrBlock, type Xattrs } from './xattrs.js'
 
@@ -48,6 +48,8 @@ export class Ext4Image {
   /** Attribute blocks that a later entry may still change. */
   private readonly xattrBlocks = new Map<number, Uint8Array>()
   private openFile: OpenFile | undefined
+  /** Where the last path led but for its last component. A directory stays one, so this stays true. */
+  private lastParent: { readonly path: ByteString; readonly directory: Inode } | undefined
   private metadataBytes = 0
 
   constructor(
@@ -66,6 +68,8 @@ export class Ext4Image {
   /** Creates the missing parents of `path`, with the owner, mode and times of the nearest one there is. */
   makeParents(path: ByteString): void {
     this.closeFile()
+    const { parent, name: last } = splitPath(path)
+    if (this.lastParent?.path === parent && isPlainName(last)) return
     let directory = this.root
     for (const name of pathComponents(path).slice(0, -1)) {
       let child = directory.children?.get(name)
@@ -76,6 +80,7 @@ export class Ext4Image {
       }
       directory = child
     }
+    if (directory.children !== undefined && isPlainName(last)) this.lastParent = { path: parent, directory }
   }
 
   /** Creates a file, or changes one where that needs no new data blocks. */
@@ -250,6 +255,11 @@ export class Ext4Image {
 
   /** The parent, which must be a directory, and the last component; none for the root itself. */
   private locate(path: ByteString): { directory: Inode; name: ByteString | undefined } {
+    const { parent, name: last } = splitPath(path)
+    if (this.lastParent?.path === parent && isPlainName(last)) {
+      checkParent(this.lastParent.directory, last, path)
+      return { directory: this.lastParent.directory, name: last }
+    }
     const components = pathComponents(path)
     const name = components.pop()
     if (name === undefined) return { directory: this.root, name }

@@ -1,5 +1,5 @@
-import { bytesOf, type ByteString } from '../byte-string.js'
-import { extentTree } from './extents.js'
+import type { ByteString } from '../byte-string.js'
+import { writeExtentRoot } from './extents.js'
 import { fileTypeMask, fileTypes, inodeFlags } from './format.js'
 import type { Ext4Time } from './time.js'
 
@@ -67,7 +67,17 @@ export function fileType(inode: { readonly mode: number }): number {
 
 /** Directories by inode number, other names of one inode by their bytes. */
 export function sortedChildren(directory: Inode): [name: ByteString, inode: Inode][] {
-  return [...(directory.children ?? [])].sort((a, b) => a[1].number - b[1].number || (a[0] < b[0] ? -1 : 1))
+  const children = [...(directory.children ?? [])]
+  // Most come in this order.
+  return children.every((child, i) => i === 0 || compareChildren(children[i - 1] ?? child, child) < 0)
+    ? children
+    : children.sort(compareChildren)
+}
+
+type Child = readonly [name: ByteString, inode: Inode]
+
+function compareChildren(a: Child, b: Child): number {
+  return a[1].number - b[1].number || (a[0] < b[0] ? -1 : 1)
 }
 
 /** Writes the 256 bytes of an inode into `table`, which is zero there. */
@@ -83,7 +93,7 @@ export function writeInode(inode: Inode, table: Buffer, at: number): void {
   table.writeUInt16LE(inode.links & 0xffff, at + 0x1a)
   table.writeUInt32LE(inode.allBlocks, at + 0x1c)
   table.writeUInt32LE(inodeFlags.hugeFile | (inode.blocks > 0 ? inodeFlags.extents : 0), at + 0x20)
-  blockPointers(inode).copy(table, at + 0x28)
+  writeBlockPointers(inode, table, at + 0x28)
   table.writeUInt32LE(inode.xattrBlock, at + 0x68)
   table.writeUInt32LE(Math.floor(inode.size / 2 ** 32), at + 0x6c)
   table.writeUInt16LE(inode.uid >>> 16, at + 0x78)
@@ -98,19 +108,19 @@ export function writeInode(inode: Inode, table: Buffer, at: number): void {
 }
 
 /** `i_block`: the extents, or the target of a short link, or the number of a device. */
-function blockPointers(inode: Inode): Buffer {
-  if (inode.blocks > 0) return extentTree(inode.firstBlock, inode.blocks).root
+function writeBlockPointers(inode: Inode, table: Buffer, at: number): void {
+  if (inode.blocks > 0) {
+    writeExtentRoot(inode.firstBlock, inode.blocks, table, at)
+    return
+  }
   switch (fileType(inode)) {
     case fileTypes.symbolicLink:
-      return Buffer.from(bytesOf(inode.linkTarget))
+      table.write(inode.linkTarget, at, 'latin1')
+      break
     case fileTypes.characterDevice:
     case fileTypes.blockDevice: {
       const { deviceMajor: major, deviceMinor: minor } = inode
-      const device = Buffer.alloc(8)
-      device.writeUInt32LE(((minor & 0xff) | (major << 8) | ((minor & 0xffffff00) << 12)) >>> 0, 4)
-      return device
+      table.writeUInt32LE(((minor & 0xff) | (major << 8) | ((minor & 0xffffff00) << 12)) >>> 0, at + 4)
     }
-    default:
-      return Buffer.alloc(0)
   }
 }

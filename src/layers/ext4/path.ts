@@ -11,6 +11,11 @@ export function pathComponents(path: ByteString): ByteString[] {
   return components
 }
 
+/** Whether a component is a name and not a word about the path: of `d/name` such a one says that the rest is its directory. */
+export function isPlainName(name: ByteString): boolean {
+  return name !== '' && name !== '.' && name !== '..'
+}
+
 /** Splits behind the last slash; nothing is resolved. */
 export function splitPath(path: ByteString): { parent: ByteString; name: ByteString } {
   const end = path.lastIndexOf('/') + 1

@@ -27,18 +27,36 @@ export class EntryData {
     return this.left
   }
 
+  /** All of the bytes, once. */
+  all(): AsyncIterable<Uint8Array> {
+    return new ReadableOnce(() => this.chunks())
+  }
+
   /** Up to `limit` of the bytes, as they come. Throws `tar-truncated`. */
   async *chunks(limit = this.left): AsyncGenerator<Uint8Array, void, void> {
     let wanted = Math.min(limit, this.left)
     this.checkOpen()
     while (wanted > 0) {
-      const chunk = this.reader.takeNow(wanted) ?? (await this.reader.takeSome(wanted))
-      if (chunk === undefined) throw endsInData()
+      const chunk = this.takeNow(wanted) ?? (await this.takeSome(wanted))
       wanted -= chunk.length
-      this.left -= chunk.length
       yield chunk
       this.checkOpen()
     }
+  }
+
+  /** Up to `limit` of the bytes if that many are here already. */
+  takeNow(limit = this.left): Uint8Array | undefined {
+    const chunk = this.reader.takeNow(limit)
+    if (chunk !== undefined) this.left -= chunk.length
+    return chunk
+  }
+
+  /** At least one and at most `limit` of the bytes, which must not be all read. Throws `tar-truncated`. */
+  async takeSome(limit = this.left): Promise<Uint8Array> {
+    const chunk = await this.reader.takeSome(limit)
+    if (chunk === undefined) throw endsInData()
+    this.left -= chunk.length
+    return chunk
   }
 
   async readExactly(length: number): Promise<Uint8Array> {
@@ -49,12 +67,20 @@ export class EntryData {
     return bytes
   }
 
+  /** Skips what nobody read, if all of it is here already. */
+  discardNow(): boolean {
+    const length = this.left + this.padding
+    if (length > 0 && this.reader.takeNow(length) === undefined) return false
+    this.closed = true
+    this.left = 0
+    return true
+  }
+
   /** Skips what nobody read. An archive that ends inside the padding is complete. */
   async discard(): Promise<void> {
     this.closed = true
     const left = this.left
     this.left = 0
-    if (this.reader.takeNow(left + this.padding) !== undefined) return
     if ((await this.reader.skip(left)) < left) throw endsInData()
     await this.reader.skip(this.padding)
   }
@@ -66,14 +92,15 @@ export class EntryData {
 }
 
 /** The source cannot be rewound: a second reading must not look like an empty file. */
-export function readableOnce(contents: AsyncGenerator<Uint8Array, void, void>): AsyncIterable<Uint8Array> {
-  let taken = false
-  return {
-    [Symbol.asyncIterator]: () => {
-      if (taken) throw new Error('the data of a tar entry can be read only once')
-      taken = true
-      return contents
-    }
+export class ReadableOnce implements AsyncIterable<Uint8Array> {
+  private taken = false
+
+  constructor(private readonly contents: () => AsyncGenerator<Uint8Array, void, void>) {}
+
+  [Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void, void> {
+    if (this.taken) throw new Error('the data of a tar entry can be read only once')
+    this.taken = true
+    return this.contents()
   }
 }
 

@@ -51,13 +51,13 @@ export function parseHeader(block: Uint8Array): TarHeader {
   verifyChecksum(block)
   const header: TarHeader = {
     format: formatOf(block),
-    typeFlag: byteString(field(block, 'typeFlag')),
+    typeFlag: bytesIn(block, 'typeFlag'),
     path: text(block, 'name'),
     linkPath: text(block, 'linkName'),
-    size: parseNumericField(field(block, 'size'), 'the size'),
-    mode: parseNumericField(field(block, 'mode'), 'the mode'),
-    uid: parseNumericField(field(block, 'uid'), 'the user id'),
-    gid: parseNumericField(field(block, 'gid'), 'the group id'),
+    size: parseNumericField(block, fields.size, 'the size'),
+    mode: parseNumericField(block, fields.mode, 'the mode'),
+    uid: parseNumericField(block, fields.uid, 'the user id'),
+    gid: parseNumericField(block, fields.gid, 'the group id'),
     modifiedAt: time(block, 'modifiedAt'),
     accessedAt: undefined,
     changedAt: undefined,
@@ -68,10 +68,11 @@ export function parseHeader(block: Uint8Array): TarHeader {
   return header
 }
 
-/** A field up to its first NUL. */
-export function untilNul(bytes: Uint8Array): ByteString {
-  const end = bytes.indexOf(0)
-  return byteString(end < 0 ? bytes : bytes.subarray(0, end))
+/** Bytes up to the first NUL, or up to `end`. */
+export function untilNul(bytes: Uint8Array, start = 0, end = bytes.length): ByteString {
+  let at = start
+  while (at < end && bytes[at] !== 0) at++
+  return byteString(bytes, start, at)
 }
 
 export function timeOf(seconds: bigint): TarTime {
@@ -83,30 +84,31 @@ function verifyChecksum(block: Uint8Array): void {
   let unsigned = 0
   let negative = 0
   for (let i = 0; i < block.length; i++) {
-    const byte = isChecksumByte(i) ? 0x20 : (block[i] ?? 0)
+    const byte = block[i] ?? 0
     unsigned += byte
-    if (byte >= 0x80) negative += 0x100
+    negative += byte & 0x80
   }
-  const expected = parseOctalField(field(block, 'checksum'), 'the checksum')
-  if (expected !== unsigned && expected !== unsigned - negative) {
+  const [start, length] = fields.checksum
+  for (let i = start; i < start + length; i++) {
+    const byte = block[i] ?? 0
+    unsigned += 0x20 - byte
+    negative -= byte & 0x80
+  }
+  const expected = parseOctalField(block, fields.checksum, 'the checksum')
+  if (expected !== unsigned && expected !== unsigned - 2 * negative) {
     throw new LayerError('tar-header', `the checksum of a tar header is ${unsigned}, and the header says ${expected}`)
   }
 }
 
-function isChecksumByte(i: number): boolean {
-  const [start, length] = fields.checksum
-  return i >= start && i < start + length
-}
-
 function formatOf(block: Uint8Array): TarFormat {
-  const magic = byteString(field(block, 'magic'))
-  if (magic === 'ustar\0') return byteString(field(block, 'starTrailer')) === 'tar\0' ? 'star' : 'ustar'
-  return magic === 'ustar ' && byteString(field(block, 'version')) === ' \0' ? 'gnu' : 'v7'
+  const magic = bytesIn(block, 'magic')
+  if (magic === 'ustar\0') return bytesIn(block, 'starTrailer') === 'tar\0' ? 'star' : 'ustar'
+  return magic === 'ustar ' && bytesIn(block, 'version') === ' \0' ? 'gnu' : 'v7'
 }
 
 function parseLaterFields(block: Uint8Array, header: TarHeader): void {
-  header.deviceMajor = parseNumericField(field(block, 'deviceMajor'), 'the device number')
-  header.deviceMinor = parseNumericField(field(block, 'deviceMinor'), 'the device number')
+  header.deviceMajor = parseNumericField(block, fields.deviceMajor, 'the device number')
+  header.deviceMinor = parseNumericField(block, fields.deviceMinor, 'the device number')
   switch (header.format) {
     case 'ustar':
       addPrefix(header, text(block, 'ustarPrefix'))
@@ -151,14 +153,15 @@ function parseGnuTimes(block: Uint8Array, header: TarHeader): void {
 }
 
 function time(block: Uint8Array, name: keyof typeof fields): TarTime {
-  return timeOf(parseNumericField(field(block, name), 'a time'))
+  return timeOf(parseNumericField(block, fields[name], 'a time'))
 }
 
 function text(block: Uint8Array, name: keyof typeof fields): ByteString {
-  return untilNul(field(block, name))
+  const [offset, length] = fields[name]
+  return untilNul(block, offset, offset + length)
 }
 
-function field(block: Uint8Array, name: keyof typeof fields): Uint8Array {
+function bytesIn(block: Uint8Array, name: keyof typeof fields): ByteString {
   const [offset, length] = fields[name]
-  return block.subarray(offset, offset + length)
+  return byteString(block, offset, offset + length)
 }

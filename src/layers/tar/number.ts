@@ -3,20 +3,25 @@ import { LayerError } from '../layer-error.js'
 const int64Min = -(2n ** 63n)
 const int64Max = 2n ** 63n - 1n
 
+/** Where a field is in its header. */
+export type FieldPosition = readonly [offset: number, length: number]
+
 /** A numeric header field: octal text padded with spaces and NULs, or base-256 if the first bit is set. */
-export function parseNumericField(field: Uint8Array, label: string): bigint {
-  return ((field[0] ?? 0) & 0x80) === 0 ? BigInt(parseOctalField(field, label)) : parseBase256(field, label)
+export function parseNumericField(header: Uint8Array, position: FieldPosition, label: string): bigint {
+  const [offset, length] = position
+  if (((header[offset] ?? 0) & 0x80) === 0) return BigInt(parseOctalField(header, position, label))
+  return parseBase256(header.subarray(offset, offset + length), label)
 }
 
 /** At most 12 digits, so a number holds it. */
-export function parseOctalField(field: Uint8Array, label: string): number {
-  let start = 0
-  let end = field.length
-  while (start < end && isPadding(field[start])) start++
-  while (end > start && isPadding(field[end - 1])) end--
+export function parseOctalField(header: Uint8Array, [offset, length]: FieldPosition, label: string): number {
+  let start = offset
+  let end = offset + length
+  while (start < end && isPadding(header[start])) start++
+  while (end > start && isPadding(header[end - 1])) end--
   let value = 0
   for (let i = start; i < end; i++) {
-    const byte = field[i] ?? 0
+    const byte = header[i] ?? 0
     // Writers leave rubbish behind the terminating NUL.
     if (byte === 0) break
     if (byte < 0x30 || byte > 0x37) throw invalidNumber(label)

@@ -8,6 +8,7 @@ import { parseDecimal } from './number.js'
 export type PaxRecords = ReadonlyMap<string, ByteString>
 
 const xattrPrefix = 'SCHILY.xattr.'
+const noXattrs: ReadonlyMap<ByteString, Uint8Array> = new Map()
 
 /**
  * Parses `LENGTH KEY=VALUE\n` records. The pairs of GNU's sparse format 0.0, which repeats keys, come
@@ -67,6 +68,7 @@ export function applyPaxRecords(header: TarHeader, records: PaxRecords): void {
 
 /** Extended attributes, with empty values too. */
 export function paxXattrs(records: PaxRecords): ReadonlyMap<ByteString, Uint8Array> {
+  if (records.size === 0) return noXattrs
   const xattrs = new Map<ByteString, Uint8Array>()
   for (const [key, value] of records) {
     if (key.startsWith(xattrPrefix)) xattrs.set(key.slice(xattrPrefix.length) as ByteString, bytesOf(value))

@@ -2,7 +2,7 @@ import { ByteReader } from '../byte-reader.js'
 import { asciiBytes, byteString, bytesOf, displayText, quoted, type ByteString } from '../byte-string.js'
 import { LayerError } from '../layer-error.js'
 import type { TarEntry, TarEntryKind } from './entry.js'
-import { EntryData, fragmentedData, readableOnce } from './entry-data.js'
+import { EntryData, fragmentedData, ReadableOnce } from './entry-data.js'
 import { parseHeader, untilNul, type TarHeader } from './header.js'
 import { parseLength } from './number.js'
 import { applyPaxRecords, parsePaxRecords, paxXattrs, type PaxRecords } from './pax.js'
@@ -35,14 +35,15 @@ export async function* readTar(bytes: AsyncIterable<Uint8Array>): AsyncGenerator
       const next = await readEntry(reader)
       if (next === undefined) return
       yield next.entry
-      await next.data.discard()
+      if (!next.data.discardNow()) await next.data.discard()
     }
   } finally {
     await reader.close()
   }
 }
 
-interface OpenEntry {
+/** An entry whose data has not been read. */
+export interface OpenEntry {
   readonly entry: TarEntry
   readonly data: EntryData
   readonly isSparse: boolean
@@ -54,7 +55,7 @@ export async function readEntry(reader: ByteReader): Promise<OpenEntry | undefin
   let longPath: ByteString | undefined
   let longLinkPath: ByteString | undefined
   for (;;) {
-    const block = await readHeaderBlock(reader)
+    const block = headerBlockNow(reader) ?? (await readHeaderBlock(reader))
     if (block === undefined) return undefined
     const header = parseHeader(block)
     switch (header.typeFlag) {
@@ -79,9 +80,14 @@ export async function readEntry(reader: ByteReader): Promise<OpenEntry | undefin
   }
 }
 
+/** What {@link readHeaderBlock} returns, without a promise where no bytes have to be waited for and the end is not near. */
+function headerBlockNow(reader: ByteReader): Uint8Array | undefined {
+  return reader.peek() === 0 ? undefined : reader.takeNow(blockBytes)
+}
+
 /** Undefined at the end: no more bytes, or a block of zeros with another one or with nothing behind it. */
 async function readHeaderBlock(reader: ByteReader): Promise<Uint8Array | undefined> {
-  const block = reader.takeNow(blockBytes) ?? (await reader.take(blockBytes))
+  const block = await reader.take(blockBytes)
   if (block.length === 0) return undefined
   if (block.length < blockBytes) throw truncated('a header')
   if (!zeroBlock.equals(block)) return block
@@ -110,8 +116,7 @@ function globalHeader(reader: ByteReader, header: TarHeader, records: PaxRecords
   applyPaxRecords(header, records)
   const data = new EntryData(reader, 0)
   const entry: TarEntry = {
-    ...describe({ ...header, linkPath: asciiBytes('') }, 'global-header', records),
-    size: 0,
+    ...describe({ ...header, linkPath: asciiBytes('') }, 'global-header', records, 0, data.all()),
     mode: 0,
     uid: 0,
     gid: 0,
@@ -119,8 +124,7 @@ function globalHeader(reader: ByteReader, header: TarHeader, records: PaxRecords
     accessedAt: undefined,
     changedAt: undefined,
     deviceMajor: 0,
-    deviceMinor: 0,
-    data: readableOnce(data.chunks())
+    deviceMinor: 0
   }
   return { entry, data, isSparse: false }
 }
@@ -137,14 +141,14 @@ async function openEntry(
   const data = new EntryData(reader, stored)
   const fragments = await readSparseMap(reader, header, block, records, data)
   if (fragments === undefined) {
-    const entry = { ...describe(header, kind, records), size: stored, data: readableOnce(data.chunks()) }
-    return { entry, data, isSparse: false }
+    return { entry: describe(header, kind, records, stored, data.all()), data, isSparse: false }
   }
   const size = parseLength(header.size, 'the size')
   if (!hasData) throw new LayerError('tar-header', `${quoted(header.path)} is sparse and not a file`)
   validateFragments(fragments, size)
-  const contents = readableOnce(fragmentedData(data, fragments, size, header.path))
-  return { entry: { ...describe(header, kind, records), size, data: contents }, data, isSparse: true }
+  const { path } = header
+  const contents = new ReadableOnce(() => fragmentedData(data, fragments, size, path))
+  return { entry: describe(header, kind, records, size, contents), data, isSparse: true }
 }
 
 /** Undefined for what is not sparse. May change the path and the size in `header`. */
@@ -196,10 +200,16 @@ function kindOf(header: TarHeader): TarEntryKind {
 
 /** Links, devices, directories and fifos never do, whatever their size field says. */
 function mayHaveData(header: TarHeader): boolean {
-  return !/^[1-6]$/.test(header.typeFlag)
+  return header.typeFlag < '1' || header.typeFlag > '6'
 }
 
-function describe(header: TarHeader, kind: TarEntryKind, records: PaxRecords): Omit<TarEntry, 'size' | 'data'> {
+function describe(
+  header: TarHeader,
+  kind: TarEntryKind,
+  records: PaxRecords,
+  size: number,
+  data: AsyncIterable<Uint8Array>
+): TarEntry {
   return {
     kind,
     typeFlag: header.typeFlag,
@@ -215,7 +225,9 @@ function describe(header: TarHeader, kind: TarEntryKind, records: PaxRecords): O
     changedAt: header.changedAt,
     deviceMajor: lower32(header.deviceMajor),
     deviceMinor: lower32(header.deviceMinor),
-    xattrs: paxXattrs(records)
+    xattrs: paxXattrs(records),
+    size,
+    data
   }
 }
 

@@ -79,8 +79,8 @@ export async function readOldGnuMap(header: Uint8Array, readBlock: ReadBlock): P
       const entry = table.subarray(24 * i, 24 * (i + 1))
       if (entry[0] === 0) break
       fragments.push({
-        offset: parseLength(parseNumericField(entry.subarray(0, 12), 'the sparse map'), 'the sparse map'),
-        length: parseLength(parseNumericField(entry.subarray(12, 24), 'the sparse map'), 'the sparse map')
+        offset: parseLength(parseNumericField(entry, [0, 12], 'the sparse map'), 'the sparse map'),
+        length: parseLength(parseNumericField(entry, [12, 12], 'the sparse map'), 'the sparse map')
       })
     }
     if (table[24 * capacity] === 0) return fragments
@@ -89,7 +89,7 @@ export async function readOldGnuMap(header: Uint8Array, readBlock: ReadBlock): P
 }
 
 export function oldGnuSize(header: Uint8Array): bigint {
-  return parseNumericField(header.subarray(483, 495), 'the size')
+  return parseNumericField(header, [483, 12], 'the size')
 }
 
 /** Fragments must be in order, apart, and inside the file. */

@@ -1,7 +1,9 @@
 import { gzipSync } from 'node:zlib'
 import { describe, expect, it } from '@jest/globals'
 import { decompressLayer, layerRootHash, LayerError, type LayerErrorCode } from '../../../src/layers/index.js'
-import { collect, endOfArchive, pieces, sealHeader } from './tar-builder.js'
+import { RandomTree } from './random-tree.js'
+import { integer, pick, seeded, type Random } from './seeded.js'
+import { base256, collect, endOfArchive, entry, file, pax, pieces, sealHeader } from './tar-builder.js'
 import { layerTar, layerVectors, readVector } from './vectors.js'
 
 const limits = { maxImageBytes: 64 * 1024 * 1024, maxMetadataBytes: 4 * 1024 * 1024 }
@@ -28,6 +30,58 @@ describe('mutated layers', () => {
   })
 })
 
+describe('layers that are cut short', () => {
+  it('are refused as truncated, or hashed where the cut is between two entries', async () => {
+    const tar = trimmed(new RandomTree(seeded(11), 40, 'any').tar)
+    const random = seeded(12)
+    for (let i = 0; i < 150; i++) {
+      const end = integer(0, Math.ceil(tar.length / 512), random) * 512 - pick([0, 0, 1, 511], random)
+      const cut = tar.subarray(0, Math.max(end, 0))
+      const outcome = await outcomeOf(i, () => layerRootHash(pieces(cut, 65_536), limits))
+      expect(['hashed', 'tar-truncated']).toContain(outcome)
+    }
+  })
+
+  for (const end of [2, 3, 9, 10, 11, 100, 1000, -9, -8, -4, -1]) {
+    it(`are refused with the reason when gzip ends at byte ${end}`, async () => {
+      const layer = decompressLayer(pieces(gzipSync(layerTar('tiny')).subarray(0, end), 1000))
+      await expect(layerRootHash(layer)).rejects.toMatchObject({
+        name: 'LayerError',
+        code: 'compression',
+        message: 'the gzip stream of the layer ends too early: some of the layer is missing'
+      })
+    })
+  }
+})
+
+describe('layers that say that they are huge', () => {
+  const huge = [2n ** 31n, 2n ** 32n + 1n, 2n ** 40n, 2n ** 53n, 2n ** 63n - 1n]
+  const layers: Readonly<Record<string, (size: bigint) => Buffer>> = {
+    'a file': (size) => entry({ size: base256(size, 12) }),
+    'a file, by a record': (size) => Buffer.concat([pax([['size', String(size)]]), file('f')]),
+    'an extended header': (size) => entry({ type: 'x', size: base256(size, 12) }),
+    'a global header': (size) => entry({ type: 'g', size: base256(size, 12) }),
+    'a long name': (size) => entry({ type: 'L', format: 'gnu', size: base256(size, 12) }),
+    'a long target': (size) => entry({ type: 'K', format: 'gnu', size: base256(size, 12) }),
+    'the length of a record': (size) => Buffer.concat([entry({ type: 'x', data: `${size} path=x\n` }), file('f')]),
+    'a sparse file, by a record': (size) =>
+      Buffer.concat([pax([['GNU.sparse.major', '1'], ['GNU.sparse.minor', '0'], ['GNU.sparse.realsize', String(size)]]), file('f', '0\n')]), // prettier-ignore
+    'the map of a sparse file': (size) =>
+      Buffer.concat([pax([['GNU.sparse.major', '1'], ['GNU.sparse.minor', '0'], ['GNU.sparse.realsize', '9']]), file('f', `${size}\n`)]), // prettier-ignore
+    'a sparse file of GNU': (size) => entry({ type: 'S', format: 'gnu', patches: [[483, base256(size, 12)]] })
+  }
+  for (const [what, make] of Object.entries(layers)) {
+    it(`are refused, and take no memory for it: ${what}`, async () => {
+      const before = process.resourceUsage().maxRSS
+      for (const [i, size] of huge.entries()) {
+        const outcome = await outcomeOf(i, () => layerRootHash(pieces(make(size), 1000), limits))
+        expect(outcome).not.toBe('hashed')
+      }
+      expect(process.resourceUsage().maxRSS - before).toBeLessThan(64 * 1024)
+    })
+  }
+})
+
 describe('mutated compressed layers', () => {
   const sources = {
     gzip: gzipSync(layerTar('tiny')),
@@ -39,7 +93,9 @@ describe('mutated compressed layers', () => {
       const random = seeded(7)
       for (let i = 0; i < 300; i++) {
         const damaged = damage(bytes, random)
-        await outcomeOf(i, () => collect(decompressLayer(pieces(damaged, 1000), { maxBytes: 4 * 1024 * 1024 })))
+        const layer = () => decompressLayer(pieces(damaged, 1000), { maxBytes: 4 * 1024 * 1024 })
+        await outcomeOf(i, () => collect(layer()))
+        await outcomeOf(i, () => layerRootHash(layer(), limits))
       }
     })
   }
@@ -59,7 +115,7 @@ async function outcomeOf(round: number, run: () => Promise<unknown>): Promise<La
 }
 
 /** Damages some bytes, mostly in headers, moves blocks about, and mostly makes checksums right again. */
-function mutate(tar: Buffer, random: () => number): Buffer {
+function mutate(tar: Buffer, random: Random): Buffer {
   let bytes = Buffer.from(tar)
   const blocks = () => Math.floor(bytes.length / 512)
   const blockAt = () => 512 * Math.floor(random() * blocks())
@@ -80,7 +136,7 @@ function mutate(tar: Buffer, random: () => number): Buffer {
   return Buffer.concat([bytes, endOfArchive])
 }
 
-function damage(bytes: Buffer, random: () => number): Buffer {
+function damage(bytes: Buffer, random: Random): Buffer {
   const copy = Buffer.from(bytes)
   for (let i = 0; i < 1 + Math.floor(random() * 4); i++) {
     const reach = random() < 0.5 ? 40 : copy.length
@@ -100,21 +156,6 @@ function trimmed(tar: Buffer): Buffer {
   return tar.subarray(0, end)
 }
 
-function pickByte(random: () => number): number {
+function pickByte(random: Random): number {
   return pick([0, 0x20, 0x2f, 0x30, 0x37, 0x38, 0x7f, 0x80, 0xff, Math.floor(random() * 256)], random)
-}
-
-function pick<T>(items: readonly T[], random: () => number): T {
-  return items[Math.floor(random() * items.length)] as T
-}
-
-/** Mulberry32: the same sequence on every machine. */
-function seeded(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
 }

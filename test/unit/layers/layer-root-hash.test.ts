@@ -330,6 +330,23 @@ describe('the source of a layer', () => {
 })
 
 describe('large files', () => {
+  it('are hashed in memory that does not grow with them', async () => {
+    const megabyte = 1024 * 1024
+    const size = 256 * megabyte
+    const sizes: number[] = []
+    async function* source() {
+      yield entry({ name: 'f', size: octal(size, 11) })
+      const piece = new Uint8Array(megabyte).fill(1)
+      for (let given = 0; given < size; given += megabyte) {
+        sizes.push(process.memoryUsage.rss())
+        yield piece
+      }
+    }
+    await layerRootHash(source())
+    const [early, late] = [Math.max(...sizes.slice(0, 32)), Math.max(...sizes.slice(-32))]
+    expect(late - early).toBeLessThan(64 * megabyte)
+  })
+
   it('of more than four extents get a tree in a block behind their data', async () => {
     const blocks = new Map<number, Buffer>()
     const size = 5 * 128 * 1024 * 1024
