@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { type AzureEnvironment, azureEnvironment } from '../azure/environment.js'
 import { openAzure } from '../azure/session.js'
 import { parseSha256Hex } from '../base/digest.js'
@@ -9,7 +9,7 @@ import { flagFor } from '../commands/approval.js'
 import type { ApprovalOptions, SharedOptions } from '../commands/options.js'
 import { type Config, type ConfigDefaults, type ConfigFlags, draftConfig, parseConfig } from '../config/index.js'
 import type { EmulatorEnvironment } from '../emulator/environment.js'
-import { openLayoutImage, openRegistryImage } from '../image/index.js'
+import { openLayoutImage } from '../image/index.js'
 import {
   type ImageStore,
   openState,
@@ -20,7 +20,7 @@ import {
   takeLock,
   type TrustChange
 } from '../steps/index.js'
-import { dockerCredentials } from './docker-credentials.js'
+import { registryStore } from './registry-store.js'
 import { emulatorControl, ensureEmulator, localEnvironment, runningEmulator } from './local-cloud.js'
 import { readAssets } from './package-files.js'
 import { readProviderKeys, withDotEnv } from './provider-keys.js'
@@ -41,8 +41,7 @@ export interface Surroundings {
 interface Cloud {
   readonly azure: AzureEnvironment
   readonly defaults: ConfigDefaults
-  readonly imageLayout: string
-  readonly openImage: ImageStore['open']
+  readonly images: Omit<ImageStore, 'hashCache'>
   readonly trust: PlatformTrust
   readonly listenAddress: string
   readonly simulated: boolean
@@ -74,7 +73,7 @@ export async function openSession(
       flags: { ...sources.flags, ...loopback?.fixed },
       defaults: loopback?.defaults ?? {}
     })
-    const cloud = loopback ?? realCloud(config, stateDir, environment, signal)
+    const cloud = loopback ?? realCloud(config, { stateDir, configFile, environment, signal })
     const accepted = new Set(
       [options.acceptHostData, options.acceptAuthority?.replace(/\/$/, '')].filter((value) => value !== undefined)
     )
@@ -88,7 +87,7 @@ export async function openSession(
       azure: openAzure(cloud.azure, config.subscription, signal),
       state: await openState(stateDir, config.name, config.cloud),
       policyDirectory: join(stateDir, 'policy'),
-      imageStore: { layout: cloud.imageLayout, open: cloud.openImage, hashCache: join(stateDir, 'root-hashes.json') },
+      imageStore: { ...cloud.images, hashCache: join(stateDir, 'root-hashes.json') },
       assets: await readAssets(),
       trust: cloud.trust,
       providerKeys: () => (providerKeys ??= readProviderKeys(config, environment, configFile)),
@@ -208,8 +207,7 @@ async function loopbackCloud(
         smoke: { model: 'loopback:echo' }
       }
     },
-    imageLayout: emulator.imageLayout,
-    openImage: (reference) => openLayoutImage(emulator.imageLayout, reference),
+    images: layoutStore(emulator.imageLayout),
     trust: {
       roots: { arkSha256: [parseSha256Hex(emulator.amdRootSha256, 'root of the emulator')] },
       uvmIssuer: emulator.uvmIssuer
@@ -221,14 +219,31 @@ async function loopbackCloud(
   }
 }
 
-function realCloud(config: Config, stateDir: string, environment: Environment, signal: AbortSignal): Cloud {
+/** On loopback the layout is the registry. */
+function layoutStore(layout: string): Cloud['images'] {
+  const open = (reference: string) => openLayoutImage(layout, reference)
+  return { layout, open, openBase: open, publish: () => Promise.resolve() }
+}
+
+interface RealSurroundings {
+  readonly stateDir: string
+  readonly configFile: string
+  readonly environment: Environment
+  readonly signal: AbortSignal
+}
+
+function realCloud(config: Config, { stateDir, configFile, environment, signal }: RealSurroundings): Cloud {
   if (config.cloud === 'local') throw new Error('the loopback cloud is opened from its running emulator')
-  const credentials = dockerCredentials(environment, signal)
+  const { baseFrom } = config.image
   return {
     azure: azureEnvironment(config.cloud, config.tenant),
     defaults: {},
-    imageLayout: join(stateDir, 'images'),
-    openImage: (reference) => openRegistryImage({ reference, fetch, credentials }),
+    images: registryStore({
+      layout: join(stateDir, 'images'),
+      baseFrom: baseFrom === undefined ? undefined : resolve(dirname(configFile), baseFrom),
+      environment,
+      signal
+    }),
     trust: { roots: 'amd', uvmIssuer: undefined },
     listenAddress: '0.0.0.0',
     simulated: false,

@@ -31,7 +31,7 @@ export interface Config {
     readonly cpu: number
     readonly memoryGb: number
   }
-  readonly policy: { readonly engine: 'auto' | 'az' | 'native' }
+  readonly policy: { readonly engine: 'auto' | 'az' | 'native' | 'both' }
   readonly access: AccessConfig
   readonly providers: Readonly<Record<string, ProviderConfig>>
   readonly router: RouterConfig
@@ -45,6 +45,10 @@ export interface ImageConfig {
   /** With its registry, without tag and digest. */
   readonly repository: string
   readonly builder: 'docker' | 'podman' | 'buildah' | 'native'
+  /** What a native build starts from, with its digest; absent where nothing is built so, and on loopback. */
+  readonly base?: string | undefined
+  /** OCI layout or archive that has the base; its registry if absent. As written: relative to the file. */
+  readonly baseFrom?: string | undefined
   /** An existing image: nothing is built. */
   readonly digest?: OciDigest | undefined
   readonly tag?: string | undefined

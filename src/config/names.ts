@@ -73,6 +73,11 @@ export const nameRules = {
     expected: 'an image tag: up to 128 letters, digits, underscores, periods and hyphens'
   },
   digest: { pattern: new RegExp(`^${digest}$`), maxLength: 71, expected: '"sha256:" and 64 lower-case hex characters' },
+  pinnedImage: {
+    pattern: new RegExp(`^${registryHost}${repositoryPath}(?::${tag})?@${digest}$`),
+    maxLength: 512,
+    expected: 'an image with its registry and its digest, such as docker.io/library/node:24-slim@sha256:…'
+  },
   imageReference: {
     pattern: new RegExp(`^${registryHost}${repositoryPath}(?:(?::${tag})?@${digest}|:${tag})$`),
     maxLength: 512,

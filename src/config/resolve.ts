@@ -41,7 +41,7 @@ export function resolveConfig(
     known.some((problem) => concerns(problem, path)) ? () => undefined : report
   const reportForCloud = reportIfRight('cloud')
   const config = fill(merged.raw, reportForCloud)
-  checkImage(config, reportForCloud)
+  checkImage(merged.raw, config, report)
   checkAlternatives(merged.raw, report)
   checkGroup(config, report)
   checkAccess(config, report)
@@ -83,6 +83,7 @@ function fill(raw: RawConfig, report: Report): Config {
     image: {
       repository: required('image.repository', raw.image?.repository, 'an image repository with its registry'),
       builder: raw.image?.builder ?? builtInDefaults.builder,
+      ...baseOf(raw, cloud),
       ...present({ digest: digest === undefined ? undefined : parseOciDigest(digest, 'image.digest') }),
       ...present({ tag: raw.image?.tag })
     },
@@ -144,14 +145,23 @@ function apiKeySource(
   return raw?.file === undefined ? undefined : { file: raw.file }
 }
 
-function checkImage({ cloud, image }: Config, report: Report): void {
-  if (cloud === 'local' || image.builder !== 'native' || image.digest !== undefined) return
-  const expected = 'docker, podman or buildah, or the image.digest of an existing image'
-  report(
-    'image.builder',
-    `image.builder is native, which makes an image without a base system that cannot run on cloud ${cloud}, expected ${expected}`,
-    expected
-  )
+/** On loopback an image has no base: the emulator lends its own Node, and nothing is fetched. */
+function baseOf({ image }: RawConfig, cloud: Config['cloud']): Pick<Config['image'], 'base' | 'baseFrom'> {
+  if (cloud === 'local' || image?.builder !== 'native' || image.digest !== undefined) return {}
+  return { base: image.base ?? builtInDefaults.imageBase, ...present({ baseFrom: image.baseFrom }) }
+}
+
+function checkImage({ image: raw }: RawConfig, { cloud, image }: Config, report: Report): void {
+  if (cloud === 'local' || image.builder === 'native' || image.digest !== undefined) return
+  for (const member of ['base', 'baseFrom'] as const) {
+    if (raw?.[member] === undefined) continue
+    const expected = 'image.builder: native'
+    report(
+      `image.${member}`,
+      `image.${member} is set, and ${image.builder} takes the base that the Dockerfile names, expected ${expected}`,
+      expected
+    )
+  }
 }
 
 /** Two alternatives in one layer; between layers the stronger one has already won. */

@@ -31,6 +31,9 @@ export const builtInDefaults = {
   cloud: 'azure',
   location: 'eastus',
   builder: 'docker',
+  /** The one of the Dockerfile. */
+  imageBase:
+    'docker.io/library/node:24.21.0-trixie-slim@sha256:8ec5d7557396cfe32d21c3f9c13072355ceab22b584578ca4bb28af31120cffe',
   retentionDays: 90,
   purgeProtection: true,
   keyName: 'default',
@@ -98,6 +101,12 @@ export const rawSchema = section({
     builder: choice(['docker', 'podman', 'buildah', 'native'])
       .meta({ default: builtInDefaults.builder })
       .describe('What builds the image.'),
+    base: text(nameRules.pinnedImage)
+      .meta({ default: builtInDefaults.imageBase })
+      .describe('What the native builder puts the router on; it has Node 20 or later as /usr/local/bin/node.'),
+    baseFrom: line(4096, 'the path of an OCI layout or archive').describe(
+      'OCI layout (a folder) or OCI archive (a file) that has the base. Default: its registry.'
+    ),
     digest: text(nameRules.digest).describe('Use this existing image and build nothing.'),
     tag: text(nameRules.tag).describe('Tag that a build pushes besides the digest.')
   }).describe('The router image.'),
@@ -147,10 +156,10 @@ export const rawSchema = section({
       .describe('Memory of the sidecar in GB.')
   }).describe('The secure key release sidecar.'),
   policy: section({
-    engine: choice(['auto', 'az', 'native'])
+    engine: choice(['auto', 'az', 'native', 'both'])
       .meta({ default: builtInDefaults.policyEngine })
       .describe(
-        'What makes the CCE policy: the native generator (auto and native) or az confcom, which has to be installed.'
+        'What makes the CCE policy: the native generator (auto and native) or az confcom, which has to be installed; both makes it twice and fails if they differ.'
       )
   }).describe('The confidential computing enforcement policy.'),
   access: section({

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
 import { parseOciDigest, type OciDigest } from '../base/digest.js'
+import { isJsonObject, type JsonObject } from '../base/json.js'
 import { UserError } from '../base/user-error.js'
 import { withDigestFile } from './digest-file.js'
 import { engineMissing, engineNotRunning, lastWords, type Engine } from './engine.js'
@@ -42,6 +43,67 @@ export async function buildWithEngine(build: EngineBuild): Promise<{ digest: Oci
   await buildImage(build)
   const digest = build.engine === 'docker' ? await pushWithDocker(build) : await pushWithDigestFile(build)
   return { digest }
+}
+
+/**
+ * Builds for linux/amd64, pushes nothing and keeps nothing: returns the image's configuration document (OCI
+ * image-spec config.md) as the engine shows it. There is no digest in it, because that of an image that was
+ * not pushed is of no use: registries get layers that are compressed on the way.
+ */
+export async function configurationBuiltWithEngine(build: EngineBuild): Promise<string> {
+  await buildImage(build)
+  try {
+    return await inspectConfiguration(build)
+  } finally {
+    // An image that stays is untidy and no reason to fail.
+    await run({ ...build, signal: undefined }, removals[build.engine](build.reference), inspectTimeoutMs).catch(
+      () => undefined
+    )
+  }
+}
+
+const removals = {
+  docker: (reference: string) => ['image', 'rm', reference],
+  podman: (reference: string) => ['image', 'rm', reference],
+  buildah: (reference: string) => ['rmi', reference]
+} as const satisfies Record<Engine, (reference: string) => readonly string[]>
+
+async function inspectConfiguration(build: EngineBuild): Promise<string> {
+  const { engine, reference } = build
+  const command =
+    engine === 'buildah'
+      ? // Without a format: the versions of current distributions have no `json` in their templates.
+        ['inspect', '--type', 'image', reference]
+      : ['image', 'inspect', '--format', '{{json .}}', reference]
+  let stdout: string
+  try {
+    ;({ stdout } = await run(build, command, inspectTimeoutMs))
+  } catch (error) {
+    throw translate(error, build, (cause) => notShown(build, lastWords(cause), cause))
+  }
+  const shown = parseObject(stdout)
+  if (shown === undefined) throw notShown(build, 'its answer is not a JSON object')
+  if (engine === 'buildah') return JSON.stringify(shown['OCIv1'] ?? {})
+  // Docker and Podman show the members of the document under names of their own.
+  const { Os: os, Architecture: architecture, Config: config, RootFS: rootFs } = shown
+  const layers = isJsonObject(rootFs) ? rootFs['Layers'] : undefined
+  return JSON.stringify({ os, architecture, config, rootfs: { type: 'layers', diff_ids: layers } })
+}
+
+function parseObject(json: string): JsonObject | undefined {
+  try {
+    const value: unknown = JSON.parse(json)
+    return isJsonObject(value) ? value : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function notShown({ engine, reference }: EngineBuild, why: string, cause?: unknown): UserError {
+  return new UserError('machine', 'builder.failed', `${engine} built ${reference} and does not show what it is`, {
+    why,
+    cause
+  })
 }
 
 async function buildImage(build: EngineBuild): Promise<void> {

@@ -1,6 +1,6 @@
 /** Other people's programs, run with argument arrays: the container their helpers, and `az`. */
 
 export { acipolicygen, type AcipolicygenOptions } from './acipolicygen.js'
-export { buildWithEngine, type EngineBuild } from './build-image.js'
+export { buildWithEngine, configurationBuiltWithEngine, type EngineBuild } from './build-image.js'
 export { runCredentialHelper, type RegistryLogin } from './credential-helper.js'
 export { type Engine, findEngine, probeEngine } from './engine.js'

@@ -12,6 +12,7 @@ import { parseLayoutIndex } from './layout-index.js'
 import { malformed, maxDocumentBytes, mediaTypes, parseJson, quote, type Descriptor } from './manifest.js'
 import { openIndexedImage } from './open-image.js'
 import { formatReference, parseReference } from './reference.js'
+import { watched, type Watch } from './transfer.js'
 import { collect, verifiedStream } from './verified-stream.js'
 
 /**
@@ -152,11 +153,14 @@ async function readDockerConfig(archive: Archive, name: string, label: string): 
 
 function dockerLayer(archive: Archive, name: string, diffId: OciDigest, label: string): ImageLayer {
   const size = archive.sizeOf(name)
+  const open = (watch: Watch | undefined) => openDockerLayer(watched(archive.open(name), watch), { diffId, label })
   return {
     digest: diffId,
     diffId,
     mediaType: mediaTypes.dockerLayer,
     size,
-    open: () => openDockerLayer(archive.open(name), { diffId, label })
+    open,
+    // Known by its diff id alone: the tar is the blob.
+    openBlob: open
   }
 }

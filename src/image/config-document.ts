@@ -6,7 +6,8 @@ import { malformed, optionalText, parseDigest, parseJsonObject, quote, textMap, 
 /** Real ones are a few kilobytes; the history of a very long Dockerfile reaches hundreds. */
 export const maxConfigBytes = 8 * 1024 * 1024
 
-interface ConfigDocument {
+/** What the policy and comparisons take from an image configuration. */
+export interface ConfigDocument {
   readonly config: ImageConfig
   readonly diffIds: readonly OciDigest[]
 }

@@ -1,4 +1,5 @@
 import { open, type FileHandle } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { ImageError } from './image-error.js'
 
 const chunkBytes = 256 * 1024
@@ -43,7 +44,9 @@ export async function openForReading(path: string): Promise<FileHandle> {
 }
 
 export function fileError(action: string, path: string, cause: unknown): ImageError {
-  return new ImageError('image.file', `cannot ${action} ${path}`, { cause })
+  const isFull = ['ENOSPC', 'EDQUOT'].includes(errorCode(cause) ?? '')
+  const advice = isFull ? { why: 'no space is left there', next: [`df -h ${dirname(path)}`] } : {}
+  return new ImageError('image.file', `cannot ${action} ${path}`, { ...advice, cause })
 }
 
 export function isMissing(error: unknown): boolean {

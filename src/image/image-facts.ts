@@ -5,6 +5,7 @@ import { ImageError } from './image-error.js'
 import { maxLayerBytes } from './layer-stream.js'
 import { quote } from './manifest.js'
 import { addToRootHashCache, readRootHashCache, type LayerFacts } from './root-hash-cache.js'
+import { progressBar } from './transfer.js'
 
 export interface ImageFactsOptions {
   /**
@@ -13,6 +14,8 @@ export interface ImageFactsOptions {
    */
   readonly cacheFile?: string | undefined
   readonly signal?: AbortSignal | undefined
+  /** Shows how far the reading of a layer is. */
+  readonly note?: ((text: string) => void) | undefined
 }
 
 /** What a policy has to know of an image. */
@@ -37,7 +40,9 @@ export async function imageFacts(image: ImageContent, options: ImageFactsOptions
     options.signal?.throwIfAborted()
     const label = `layer ${index} of ${image.reference}`
     const found =
-      known.get(layer.diffId) ?? computed.get(layer.diffId) ?? (await computeFacts(layer, label, options.signal))
+      known.get(layer.diffId) ??
+      computed.get(layer.diffId) ??
+      (await computeFacts(layer, label, { ...options, place: `layer ${index + 1} of ${image.layers.length}` }))
     if (!known.has(layer.diffId)) computed.set(layer.diffId, found)
     facts.push(found)
   }
@@ -51,9 +56,14 @@ export async function imageFacts(image: ImageContent, options: ImageFactsOptions
   }
 }
 
-async function computeFacts(layer: ImageLayer, label: string, signal: AbortSignal | undefined): Promise<LayerFacts> {
+async function computeFacts(
+  layer: ImageLayer,
+  label: string,
+  { signal, note, place }: ImageFactsOptions & { readonly place: string }
+): Promise<LayerFacts> {
   try {
-    const { rootHash, diffId, implicitParents } = await layerRootHash(layer.open(), {
+    const watch = note === undefined ? undefined : progressBar(`measuring ${place}`, layer.size, note)
+    const { rootHash, diffId, implicitParents } = await layerRootHash(layer.open(watch), {
       maxImageBytes: maxFileSystemBytes,
       signal
     })

@@ -1,4 +1,5 @@
 import type { OciDigest } from '../base/digest.js'
+import type { Watch } from './transfer.js'
 
 /**
  * How the image wants to be run, under the members' own names (OCI image-spec config.md). A member
@@ -29,8 +30,12 @@ export interface ImageLayer {
   /**
    * The uncompressed tar. Blob digest, size and diff id are checked by the end of the stream, and it
    * throws an `ImageError` when one is wrong; nothing may be concluded from a stream left early.
+   *
+   * @param watch is told how much of the stored blob has been read
    */
-  open(): AsyncIterable<Uint8Array>
+  open(watch?: Watch): AsyncIterable<Uint8Array>
+  /** The blob as it is stored, compressed or not. Digest and size are checked by the end of the stream. */
+  openBlob(watch?: Watch): AsyncIterable<Uint8Array>
 }
 
 /** What a policy is made from. */

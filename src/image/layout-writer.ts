@@ -1,15 +1,17 @@
 import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import writeFileAtomic from 'write-file-atomic'
 import { equalBytes } from '../base/bytes.js'
-import { ociDigest } from '../base/digest.js'
+import { ociDigest, type OciDigest } from '../base/digest.js'
 import { utf8 } from '../base/encoding.js'
 import { canonicalJson, type Json, type JsonObject } from '../base/json.js'
-import { fileError, isMissing } from './file-content.js'
+import { writeAtomically } from './atomic-file.js'
+import { fileError, isMissing, readExtent } from './file-content.js'
+import { ImageError } from './image-error.js'
 import { blobPath, checkLayout, layoutMarker } from './layout.js'
 import { imageNameAnnotation, parseLayoutIndex } from './layout-index.js'
 import { withLayoutLock } from './layout-lock.js'
 import { mediaTypes, parseJsonObject, type Descriptor, type Platform } from './manifest.js'
+import { verifiedStream } from './verified-stream.js'
 
 export interface LayoutEntry extends Descriptor {
   readonly platform: Platform
@@ -33,20 +35,55 @@ export async function writeToLayout(
   return withLayoutLock(layoutDir, async () => {
     let changed = false
     for (const blob of blobs) {
-      if (await writeIfDifferent(blobPath(layoutDir, ociDigest(blob)), blob)) changed = true
+      if (await writeIfDifferent(layoutDir, blobPath(layoutDir, ociDigest(blob)), blob)) changed = true
     }
     if (await writeIndexEntry(layoutDir, entry)) changed = true
     return changed
   })
 }
 
+/** A blob that comes from elsewhere and may be too large for memory. */
+export interface StreamedBlob {
+  readonly digest: OciDigest
+  /** In bytes. */
+  readonly size: number
+  /** Throws by its end unless the bytes are those of digest and size. */
+  open(): AsyncIterable<Uint8Array>
+}
+
+/**
+ * Stores a blob in a layout, which is created if absent; returns false if it is there and whole. It has its
+ * name only once it is known to be right.
+ */
+export async function storeBlob(layoutDir: string, blob: StreamedBlob): Promise<boolean> {
+  const path = blobPath(layoutDir, blob.digest)
+  if (await isStored(path, blob)) return false
+  await makeFolder(join(layoutDir, 'blobs', 'sha256'))
+  await writeAtomically(path, layoutDir, blob.open())
+  return true
+}
+
+/** Read and compared, as every blob; the source is asked only for what is missing or damaged. */
+async function isStored(path: string, { digest, size }: StreamedBlob): Promise<boolean> {
+  try {
+    const content = readExtent(path, { offset: 0, size: size + 1 })
+    for await (const chunk of verifiedStream(content, { digest, size, label: path })) void chunk
+    return true
+  } catch (error) {
+    if (error instanceof ImageError && replaceable.has(error.code)) return false
+    throw error
+  }
+}
+
+const replaceable: ReadonlySet<string> = new Set(['image.not-found', 'image.digest-mismatch'])
+
 async function writeIndexEntry(layoutDir: string, entry: LayoutEntry): Promise<boolean> {
   const path = join(layoutDir, 'index.json')
   const present = await readIfPresent(path)
   if (present !== undefined) await checkLayout(layoutDir)
-  const marked = await writeIfDifferent(join(layoutDir, 'oci-layout'), utf8.encode(layoutMarker))
+  const marked = await writeIfDifferent(layoutDir, join(layoutDir, 'oci-layout'), utf8.encode(layoutMarker))
   const index = indexWith(entry, present ?? utf8.encode(canonicalJson(emptyIndex)), path)
-  const written = await writeIfDifferent(path, utf8.encode(canonicalJson(index)))
+  const written = await writeIfDifferent(layoutDir, path, utf8.encode(canonicalJson(index)))
   return marked || written
 }
 
@@ -61,15 +98,15 @@ function indexWith(entry: LayoutEntry, before: Uint8Array, path: string): JsonOb
   return { ...document, manifests: [...others, { mediaType, digest, size, platform: { ...platform }, annotations }] }
 }
 
-async function writeIfDifferent(path: string, bytes: Uint8Array): Promise<boolean> {
+async function writeIfDifferent(layoutDir: string, path: string, bytes: Uint8Array): Promise<boolean> {
   const present = await readIfPresent(path)
   if (present !== undefined && equalBytes(present, bytes)) return false
-  try {
-    await writeFileAtomic(path, Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))
-  } catch (cause) {
-    throw fileError('write', path, cause)
-  }
+  await writeAtomically(path, layoutDir, once(bytes))
   return true
+}
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {
+  yield bytes
 }
 
 async function readIfPresent(path: string): Promise<Uint8Array | undefined> {

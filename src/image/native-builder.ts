@@ -1,12 +1,15 @@
 import { ociDigest, type OciDigest } from '../base/digest.js'
 import { utf8 } from '../base/encoding.js'
 import { canonicalJson } from '../base/json.js'
+import { parseConfigDocument } from './config-document.js'
+import type { Image, ImageLayer } from './image.js'
 import { ImageError } from './image-error.js'
 import { imageNameAnnotation, refNameAnnotation } from './layout-index.js'
-import { writeToLayout, type LayoutEntry } from './layout-writer.js'
+import { storeBlob, writeToLayout, type LayoutEntry } from './layout-writer.js'
 import { layerTar, type LayerFile } from './layer-tar.js'
 import { mediaTypes, quote } from './manifest.js'
 import { formatReference, parseReference } from './reference.js'
+import { progressBar, type Watch } from './transfer.js'
 
 export interface NativeImageConfig {
   readonly entrypoint: readonly string[]
@@ -23,19 +26,41 @@ export interface NativeImageConfig {
   readonly stopSignal?: string
 }
 
-export interface NativeImage {
-  /** An OCI layout directory; created if absent. */
-  readonly layout: string
+/** What an image is put on: its layers lie below, and what its config says holds unless the new one says otherwise. */
+export interface NativeBase {
+  /** With its digest; tag and digest go into the labels `org.opencontainers.image.base.*`. */
+  readonly reference: string
+  readonly image: Image
+}
+
+export interface NativeRecipe {
   /** `repository:tag` */
   readonly reference: string
   readonly files: readonly LayerFile[]
   readonly config: NativeImageConfig
+  /** Absent for an image that has nothing but these files. */
+  readonly base?: NativeBase | undefined
+}
+
+export interface NativeImage extends NativeRecipe {
+  /** An OCI layout directory; created if absent. */
+  readonly layout: string
+  /** Shows how far the fetching of the base's layers is. */
+  readonly note?: ((text: string) => void) | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface ComposedImage {
+  /** It lies nowhere: its own layer is in memory, and those of the base are where the base is. */
+  readonly image: Image
+  /** Layer, config and manifest, in this order. */
+  readonly blobs: readonly Uint8Array[]
 }
 
 export interface BuiltImage {
   /** Of the manifest. */
   readonly digest: OciDigest
-  /** Of manifest, config and layer together, in bytes. */
+  /** Of manifest, config and layers together, in bytes. */
   readonly size: number
   /** False when the layout held exactly this image under this name already. */
   readonly changed: boolean
@@ -45,35 +70,128 @@ export interface BuiltImage {
 const created = '1970-01-01T00:00:00Z'
 
 /**
- * Builds an image of one layer for linux/amd64 without any daemon and stores it in an OCI layout.
- * The same input gives the same digest on every machine.
- *
- * The layer is stored uncompressed: what a compressor writes depends on the version of zlib, so on
- * the version of Node, while the tar depends on nothing. Registries and hosts may compress it on the
- * way; the root hash is that of the tar in any case.
+ * Builds an image for linux/amd64 without any daemon, one layer on a base or on nothing, and stores it in
+ * an OCI layout. The same input gives the same digest on every machine. Layers of the base that the layout
+ * has are not fetched again.
  *
  * Several builds into one layout may run at once. Throws an `ImageError`.
  */
-export async function buildNativeImage({ layout, reference, files, config }: NativeImage): Promise<BuiltImage> {
+export async function buildNativeImage({ layout, note, signal, ...recipe }: NativeImage): Promise<BuiltImage> {
+  const { image, blobs } = composeNativeImage(recipe)
+  const manifest = blobs.at(-1) ?? new Uint8Array(0)
+  const name = parseReference(recipe.reference)
+  const baseLayers = recipe.base?.image.layers ?? []
+  for (const [index, layer] of baseLayers.entries()) {
+    signal?.throwIfAborted()
+    const watch = progressBar(`base layer ${index + 1} of ${baseLayers.length}`, layer.size, note ?? (() => undefined))
+    await storeBlob(layout, { digest: layer.digest, size: layer.size, open: () => layer.openBlob(watch) })
+  }
+  const entry: LayoutEntry = {
+    mediaType: mediaTypes.ociManifest,
+    digest: image.digest,
+    size: manifest.length,
+    platform: { architecture: 'amd64', os: 'linux' },
+    annotations: { [imageNameAnnotation]: formatReference(name), [refNameAnnotation]: name.tag ?? '' }
+  }
+  const changed = await writeToLayout(layout, blobs, entry)
+  const size = [...blobs.map(({ length }) => length), ...baseLayers.map((layer) => layer.size)]
+  return { digest: entry.digest, size: size.reduce((total, bytes) => total + bytes, 0), changed }
+}
+
+/**
+ * Makes the documents of an image and writes nothing. Of a base only its documents are read.
+ *
+ * The new layer is not compressed: what a compressor writes depends on the version of zlib, so on the
+ * version of Node, while the tar depends on nothing. Registries and hosts may compress it on the way; the
+ * root hash is that of the tar in any case. Layers of the base stay as they are, byte for byte.
+ */
+export function composeNativeImage({ reference, files, config, base }: NativeRecipe): ComposedImage {
   const name = parseReference(reference)
   if (name.tag === undefined || name.digest !== undefined) {
     throw new ImageError('image.reference', `an image to be built needs a tag and no digest, got ${quote(reference)}`)
   }
-  const layer = layerTar(files)
-  const configDocument = utf8.encode(canonicalJson(configOf(config, ociDigest(layer))))
-  const manifest = utf8.encode(canonicalJson(manifestOf(configDocument, layer)))
-  const entry: LayoutEntry = {
-    mediaType: mediaTypes.ociManifest,
-    digest: ociDigest(manifest),
-    size: manifest.length,
-    platform: { architecture: 'amd64', os: 'linux' },
-    annotations: { [imageNameAnnotation]: formatReference(name), [refNameAnnotation]: name.tag }
+  const tar = layerTar(files)
+  const layers = [...(base?.image.layers ?? []).map(inOciTerms), layerInMemory(tar)]
+  const configDocument = utf8.encode(
+    canonicalJson(configOf(base === undefined ? config : onBase(config, base), layers))
+  )
+  const manifest = utf8.encode(canonicalJson(manifestOf(configDocument, layers)))
+  return {
+    image: {
+      reference,
+      digest: ociDigest(manifest),
+      config: parseConfigDocument(configDocument, `the config of ${reference}`).config,
+      layers
+    },
+    blobs: [tar, configDocument, manifest]
   }
-  const changed = await writeToLayout(layout, [layer, configDocument, manifest], entry)
-  return { digest: entry.digest, size: layer.length + configDocument.length + manifest.length, changed }
 }
 
-function configOf(config: NativeImageConfig, diffId: OciDigest): unknown {
+function layerInMemory(tar: Uint8Array): ImageLayer {
+  const digest = ociDigest(tar)
+  const open = async function* (watch?: Watch) {
+    watch?.(tar.length)
+    yield tar
+  }
+  return { digest, diffId: digest, mediaType: mediaTypes.ociLayer, size: tar.length, open, openBlob: open }
+}
+
+/** The same bytes under the name that an OCI manifest has for them: some readers take no mixture. */
+function inOciTerms(layer: ImageLayer): ImageLayer {
+  const { mediaType } = layer
+  if (!mediaType.startsWith(mediaTypes.dockerLayer)) return layer
+  const compression = mediaType.slice(mediaTypes.dockerLayer.length).replace('.', '+')
+  return { ...layer, mediaType: `${mediaTypes.ociLayer}${compression}` }
+}
+
+/**
+ * What the image says for itself wins. Labels by which the base describes itself (`org.opencontainers.image.*`)
+ * would be wrong here, so they are left out; so are its command, which belongs to its entrypoint, and what
+ * container groups do not use: volumes, health check, shell, triggers.
+ */
+function onBase(config: NativeImageConfig, { reference, image }: NativeBase): NativeImageConfig {
+  const { digest, ...name } = parseReference(reference)
+  if (digest === undefined) {
+    throw new ImageError('image.reference', `a base is named by its digest, got ${quote(reference)}`, {
+      why: 'a tag may move, and the image would be another one on the next machine'
+    })
+  }
+  const inherited = image.config
+  const labels = Object.entries(inherited.Labels).filter(([label]) => !label.startsWith(annotationPrefix))
+  return {
+    entrypoint: config.entrypoint,
+    ...present({
+      cmd: config.cmd,
+      env: mergeEnvironment(inherited.Env ?? [], config.env ?? []),
+      workingDir: config.workingDir ?? inherited.WorkingDir,
+      user: config.user ?? inherited.User,
+      stopSignal: config.stopSignal ?? inherited.StopSignal
+    }),
+    labels: {
+      ...Object.fromEntries(labels),
+      ...config.labels,
+      [`${annotationPrefix}base.name`]: formatReference({ ...name, digest: undefined }),
+      [`${annotationPrefix}base.digest`]: digest
+    },
+    exposedPorts: [...new Set([...inherited.ExposedPorts, ...(config.exposedPorts ?? [])])].sort()
+  }
+}
+
+const annotationPrefix = 'org.opencontainers.image.'
+
+function mergeEnvironment(inherited: readonly string[], own: readonly string[]): readonly string[] {
+  const nameOf = (variable: string) => variable.slice(0, variable.indexOf('='))
+  const replaced = new Set(own.map(nameOf))
+  return [...inherited.filter((variable) => !replaced.has(nameOf(variable))), ...own]
+}
+
+function present<T extends object>(values: T): { readonly [Key in keyof T]?: Exclude<T[Key], undefined> } {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as {
+    readonly [Key in keyof T]?: Exclude<T[Key], undefined>
+  }
+}
+
+function configOf(config: NativeImageConfig, layers: readonly ImageLayer[]): unknown {
   checkConfig(config)
   return {
     architecture: 'amd64',
@@ -89,8 +207,9 @@ function configOf(config: NativeImageConfig, diffId: OciDigest): unknown {
       ExposedPorts: config.exposedPorts && Object.fromEntries(config.exposedPorts.map((port) => [port, {}])),
       StopSignal: config.stopSignal
     },
-    rootfs: { type: 'layers', diff_ids: [diffId] },
-    history: [{ created, created_by: 'confrouter' }]
+    rootfs: { type: 'layers', diff_ids: layers.map(({ diffId }) => diffId) },
+    // One entry for each layer, as readers expect; how the base came to be is written in the base.
+    history: layers.map((_, index) => ({ created, created_by: index < layers.length - 1 ? 'base' : 'confrouter' }))
   }
 }
 
@@ -114,12 +233,12 @@ function checkConfig({ entrypoint, env = [], workingDir, user, exposedPorts = []
   }
 }
 
-function manifestOf(config: Uint8Array, layer: Uint8Array): unknown {
+function manifestOf(config: Uint8Array, layers: readonly ImageLayer[]): unknown {
   return {
     schemaVersion: 2,
     mediaType: mediaTypes.ociManifest,
     config: { mediaType: mediaTypes.ociConfig, digest: ociDigest(config), size: config.length },
-    layers: [{ mediaType: mediaTypes.ociLayer, digest: ociDigest(layer), size: layer.length }]
+    layers: layers.map(({ mediaType, digest, size }) => ({ mediaType, digest, size }))
   }
 }
 

@@ -7,6 +7,7 @@ import { notInLayout, selectByName } from './layout-index.js'
 import { openLayer } from './layer-stream.js'
 import { isIndexType, malformed, maxDocumentBytes, parseManifest, type Descriptor, type Manifest } from './manifest.js'
 import { parseReference } from './reference.js'
+import { watched, type Watch } from './transfer.js'
 import { collect, tooLarge, verifiedStream } from './verified-stream.js'
 
 /** An index may point to an index (containerd and BuildKit write that); nobody needs a third level. */
@@ -138,11 +139,13 @@ function imageLayer(
 ): ImageLayer {
   if (diffId === undefined) throw malformed(label, 'has no diff id')
   const { digest, mediaType, size } = descriptor
+  const stored = (watch: Watch | undefined) => watched(source.openBlob(descriptor), watch)
   return {
     digest,
     diffId,
     mediaType,
     size,
-    open: () => openLayer(source.openBlob(descriptor), { digest, diffId, size, label })
+    open: (watch) => openLayer(stored(watch), { digest, diffId, size, label }),
+    openBlob: (watch) => verifiedStream(stored(watch), { digest, size, label })
   }
 }

@@ -16,6 +16,8 @@ import { createRegistryClient, type RegistryClient } from './registry-client.js'
 export interface PushOptions extends RegistryImageOptions {
   /** The OCI layout directory that holds the image. */
   readonly layout: string
+  /** Says which blob is being sent. */
+  readonly note?: ((text: string) => void) | undefined
 }
 
 /** Uploads go in one request each, from memory, so that they can be sent again. */
@@ -36,7 +38,11 @@ export async function pushLayoutImage(options: PushOptions): Promise<{ digest: O
   const blobs = manifest.kind === 'image' ? [manifest.config, ...manifest.layers] : []
 
   const client = createRegistryClient({ ...options, registry, repository, actions: 'pull,push' })
-  for (const blob of blobs) await pushBlob(client, layout, blob, `blob ${blob.digest} of ${reference}`)
+  for (const [index, blob] of blobs.entries()) {
+    const sending = () =>
+      options.note?.(`pushing blob ${index + 1} of ${blobs.length}, ${(blob.size / 1e6).toFixed(1)} MB`)
+    await pushBlob(client, layout, blob, { label: `blob ${blob.digest} of ${reference}`, sending })
+  }
   // The manifest is last: a registry refuses one whose blobs it does not have.
   const mediaType = optionalText(parseJsonObject(document, label), 'mediaType', label) ?? mediaTypes.ociManifest
   const headers = { 'content-type': mediaType }
@@ -52,10 +58,16 @@ export async function pushLayoutImage(options: PushOptions): Promise<{ digest: O
   return { digest }
 }
 
-async function pushBlob(client: RegistryClient, layout: string, blob: Descriptor, label: string): Promise<void> {
+async function pushBlob(
+  client: RegistryClient,
+  layout: string,
+  blob: Descriptor,
+  { label, sending }: { readonly label: string; readonly sending: () => void }
+): Promise<void> {
   const head = await client.send(`/blobs/${blob.digest}`, { method: 'HEAD', accept: [200, 404], label })
   await head.discard()
   if (head.status === 200) return
+  sending()
   const content = await readLayoutBlob(layout, blob, maxBlobBytes, label)
   const session = await client.send('/blobs/uploads/', { method: 'POST', accept: [202], label })
   await session.discard()

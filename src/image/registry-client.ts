@@ -84,7 +84,7 @@ export function createRegistryClient(options: RegistryClientOptions): RegistryCl
       try {
         const answer = await sendAuthorized(url, request)
         if (request.accept.includes(answer.status)) return answer
-        if (last || !retriedStatuses.includes(answer.status)) throw await statusError(answer, request.label)
+        if (last || !retriedStatuses.includes(answer.status)) throw await statusError(answer, request.label, attempt)
         await answer.discard()
         await wait(Math.max(backOffMs(attempt), retryAfterMs(answer)))
       } catch (error) {
@@ -177,15 +177,19 @@ export function createRegistryClient(options: RegistryClientOptions): RegistryCl
     )
   }
 
-  async function statusError(answer: RegistryAnswer, label: string): Promise<ImageError> {
+  async function statusError(answer: RegistryAnswer, label: string, retries = 0): Promise<ImageError> {
     if (answer.status === 401 || answer.status === 403) {
       await answer.discard()
       return notLoggedIn(label)
     }
-    const why = await errorText(answer)
-    return answer.status === 404
-      ? new ImageError('image.not-found', `${registry} has no ${label}`, { why })
-      : new ImageError('registry.failed', `${registry} answered ${answer.status} for ${label}`, { why })
+    const says = await errorText(answer)
+    if (answer.status === 404) return new ImageError('image.not-found', `${registry} has no ${label}`, { why: says })
+    const tried = retries === 0 ? undefined : `it was asked ${retries + 1} times`
+    const why = [tried, says].filter((text) => text !== undefined).join('; ')
+    return new ImageError('registry.failed', `${registry} answered ${answer.status} for ${label}`, {
+      why: why === '' ? undefined : why,
+      next: answer.status === 429 ? [`docker login ${registry}   (many registries let those in more often)`] : []
+    })
   }
 
   function notLoggedIn(label: string): ImageError {

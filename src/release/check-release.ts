@@ -31,6 +31,9 @@ function imageProblems({ image, layers }: Release): string[] {
   const problems: string[] = []
   const { digest } = parseReference(image.reference)
   if (digest !== image.digest) problems.push(`image.digest is ${image.digest}, and image.reference pins ${digest}`)
+  if (image.base !== undefined && image.builder !== 'native') {
+    problems.push(`image.base is ${image.base}, and only a native build has one; image.builder is ${image.builder}`)
+  }
   if (layers[0]?.image !== image.reference) {
     problems.push(`layers[0].image is ${layers[0]?.image}, and image.reference is ${image.reference}`)
   }

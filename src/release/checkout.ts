@@ -5,7 +5,12 @@ import { join } from 'node:path'
 export type Checkout =
   | {
       readonly kind: 'checkout'
-      /** 40 lower-case hex characters. */
+      /** The one that is checked out, 40 lower-case hex characters. */
+      readonly head: string
+      /**
+       * The last one, up to that, that changed what image and policy are made from: of it they are the same.
+       * So a commit that changes only a page of documentation makes no other image.
+       */
       readonly commit: string
       /** Paths that differ from the commit, among those that image and policy are made from; long lists are cut. */
       readonly changed: readonly string[]
@@ -41,34 +46,47 @@ export async function readCheckout(folder: string, signal?: AbortSignal): Promis
   if (!(await exists(gitDirectory))) return { kind: 'none', why: `${folder} is no git checkout` }
   // Loaded only here: an installed package is no checkout, and starts no program.
   const { ProgramError, runProgram } = await import('../exec/run-program.js')
-  let stdout: string
+  const git = async (command: readonly string[]) => {
+    const words = [...isolated(folder, gitDirectory), ...command]
+    return (await runProgram('git', { arguments: words, timeoutMs, signal })).stdout
+  }
   try {
-    ;({ stdout } = await runProgram('git', { arguments: statusOf(folder, gitDirectory), timeoutMs, signal }))
+    const [status, last] = await Promise.all([git(statusCommand), git(lastChangeCommand)])
+    const head = /^# branch\.oid ([0-9a-f]{40})$/m.exec(status)?.[1]
+    if (head === undefined) return { kind: 'none', why: `${folder} has no commit` }
+    const commit = /^[0-9a-f]{40}$/.exec(last.trim())?.[0] ?? head
+    return { kind: 'checkout', head, commit, changed: changedIn(status) }
   } catch (error) {
     if (!(error instanceof ProgramError)) throw error
     return { kind: 'none', why: [error.message, ...error.tail.slice(-1)].join(': ') }
   }
-  const commit = /^# branch\.oid ([0-9a-f]{40})$/m.exec(stdout)?.[1]
-  if (commit === undefined) return { kind: 'none', why: `${folder} has no commit` }
-  return { kind: 'checkout', commit, changed: changedIn(stdout) }
 }
 
 /**
  * Named in full, since variables of a hook that this runs in would lead git elsewhere. Nothing is locked
  * or written, and no program that the folder's settings name is started.
  */
-function statusOf(folder: string, gitDirectory: string): readonly string[] {
+function isolated(folder: string, gitDirectory: string): readonly string[] {
   return [
     '--no-optional-locks',
     ...['-c', 'core.fsmonitor=false'],
+    ...['-c', 'log.showSignature=false'],
     `--git-dir=${gitDirectory}`,
-    `--work-tree=${folder}`,
-    ...['status', '--porcelain=v2', '--branch', '--untracked-files=normal', '--ignore-submodules=none'],
-    '--',
-    // From the top of the work tree, wherever this runs.
-    ...sources.map((path) => `:(top)${path}`)
+    `--work-tree=${folder}`
   ]
 }
+
+/** From the top of the work tree, wherever this runs. */
+const sourcePaths = sources.map((path) => `:(top)${path}`)
+
+const statusCommand = [
+  ...['status', '--porcelain=v2', '--branch', '--untracked-files=normal', '--ignore-submodules=none'],
+  '--',
+  ...sourcePaths
+]
+
+/** Of a merge that is the same as one of its parents, git follows that parent: the tree stays the same. */
+const lastChangeCommand = ['log', '--max-count=1', '--format=%H', '--', ...sourcePaths]
 
 /** Lines of changes end with the path; `? path` is a file that git does not know. */
 function changedIn(status: string): readonly string[] {

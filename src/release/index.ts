@@ -1,6 +1,7 @@
 /** `release.json`: what was deployed, from which source, in a form that others can make again and compare. */
+export { bundleRouter } from './bundle-router.js'
 export { checkRelease } from './check-release.js'
-export type { Comparison } from './comparison.js'
+export { compare, type Comparison } from './comparison.js'
 export { deployedPolicy, policyApi } from './deployed-policy.js'
 export { parseRelease } from './parse-release.js'
 export { publicTemplate } from './public-template.js'
@@ -17,7 +18,7 @@ export {
   type ReleaseSource,
   requireComplete
 } from './release.js'
-export { buildRouterImage, routerImageConfig } from './router-image.js'
+export { routerConfig, routerImage, type RouterLabels, routerLabels } from './router-image.js'
 export { policiesOfTemplate, type TemplatePolicies } from './template-policies.js'
 export type { Image } from '../image/index.js'
 export { describeSource } from './source.js'

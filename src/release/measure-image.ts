@@ -36,7 +36,8 @@ export async function measureImage(
   }
 }
 
-function couldNotCheck(reference: string, error: unknown): unknown {
+/** What an image that could not be opened or read means for whoever compares. */
+export function couldNotCheck(reference: string, error: unknown): unknown {
   if (error instanceof ImageError && error.code === 'image.not-found') {
     return new UserError('cloud', 'reproduce.image-missing', `the image ${reference} is not published`, {
       why: error.problem,

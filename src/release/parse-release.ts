@@ -21,7 +21,7 @@ import { publicTemplateShape } from './template-shape.js'
 const maximumLength = 4 * 1024 * 1024
 
 /**
- * Reads the text of a release. Nothing is optional but `diffIds`, and nothing may be added: members that
+ * Reads the text of a release. Nothing is optional but `diffIds` and `image.base`, and nothing may be added: members that
  * are unknown, repeated or out of alphabetical order are problems.
  *
  * Throws a `UserError` `release-file.invalid` whose `why` has one line for each problem, with its path and
@@ -121,7 +121,8 @@ const source: Reader<ReleaseSource> = object<ReleaseSource>({
 const image: Reader<ReleaseImage> = object<ReleaseImage>({
   reference: pinnedReference,
   digest,
-  builder: nullOr(oneOf(...builders))
+  builder: nullOr(oneOf(...builders)),
+  base: optional(pinnedReference)
 })
 
 const layers: Reader<readonly ImageLayers[]> = list(

@@ -1,13 +1,13 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { equalBytes } from '../base/bytes.js'
 import type { JsonObject } from '../base/json.js'
 import { UserError } from '../base/user-error.js'
-import { type Image, openLayoutImage } from '../image/index.js'
+import { composeNativeImage, type NativeBase } from '../image/index.js'
 import { bundleRouter } from './bundle-router.js'
 import { readCheckout } from './checkout.js'
 import { compare, type Comparison } from './comparison.js'
+import { couldNotCheck } from './measure-image.js'
 import {
   compareLayers,
   measureImages,
@@ -16,7 +16,7 @@ import {
   requireKnownEngine
 } from './regenerate-policy.js'
 import type { Release } from './release.js'
-import { buildRouterImage } from './router-image.js'
+import { routerImage } from './router-image.js'
 import { describePackage } from './source.js'
 import { compareTemplates } from './template-values.js'
 import { readings } from './values-to-read.js'
@@ -29,8 +29,8 @@ export interface RebuildOptions extends RegenerateOptions {
 /**
  * Makes a release again from its source: the router program from the checkout, the image from that, and,
  * if the release has a policy, the policy from that image, the other published images and the template;
- * and compares all of it. Nothing is kept, and only images that are not made here are fetched. Values that
- * the source cannot decide come last, for a person to read; see {@link valuesToRead}.
+ * and compares all of it. Nothing is kept, and only what is not made here is fetched: the other images, and
+ * the base of the router's, by its digest. Values that the source cannot decide come last, for a person to read; see {@link valuesToRead}.
  *
  * Differences are data. A `UserError` means that nothing could be said: fault `machine` if the release
  * cannot be built again at all (another builder, no commit, a changed work tree) or not here (another
@@ -44,25 +44,50 @@ export async function rebuildRelease(release: Release, options: RebuildOptions):
   note?.('making the router program from the source')
   const program = await bundleRouter(packageFolder)
   await requireBuilt(packageFolder, program)
-  return withImageOf(program, described.version ?? '', async (image) => {
-    const rebuilt: RegenerateOptions = {
-      ...options,
-      openImage: (reference) =>
-        reference === release.image.reference ? Promise.resolve(image) : options.openImage(reference)
-    }
-    return [
-      compare('source.repository', shown(release.source.repository), shown(described.repository)),
-      compare('source.version', shown(release.source.version), shown(described.version)),
-      compare('image.digest', release.image.digest, image.digest),
-      ...(release.policy === null
-        ? compareLayers(release, await measureImages(release, rebuilt))
-        : [
-            ...compareTemplates(release.template, await sourceTemplate(packageFolder)),
-            ...(await regeneratePolicy(release, rebuilt)),
-            ...readings(release)
-          ])
-    ]
-  })
+  const { image } = composeNativeImage(
+    routerImage({
+      reference: 'confrouter.local/router:rebuilt',
+      program,
+      labels: { version: described.version ?? '', source: described.repository ?? undefined, revision: commit },
+      base: await openBase(release, options)
+    })
+  )
+  const rebuilt: RegenerateOptions = {
+    ...options,
+    openImage: (reference) =>
+      reference === release.image.reference ? Promise.resolve(image) : options.openImage(reference)
+  }
+  return [
+    compare('source.repository', shown(release.source.repository), shown(described.repository)),
+    compare('source.version', shown(release.source.version), shown(described.version)),
+    compare('image.digest', release.image.digest, image.digest),
+    ...(release.policy === null
+      ? compareLayers(release, await measureImages(release, rebuilt))
+      : [
+          ...compareTemplates(release.template, await sourceTemplate(packageFolder)),
+          ...(await regeneratePolicy(release, rebuilt)),
+          ...readings(release)
+        ]),
+    ...(await baseComparison(release, packageFolder))
+  ]
+}
+
+async function openBase({ image: { base } }: Release, options: RebuildOptions): Promise<NativeBase | undefined> {
+  if (base === undefined) return undefined
+  options.note?.(`reading the base ${base}`)
+  try {
+    return { reference: base, image: await options.openImage(base) }
+  } catch (error) {
+    throw couldNotCheck(base, error)
+  }
+}
+
+/** A base that the Dockerfile of the source does not name is one that a configuration chose: a person has to judge it. */
+async function baseComparison({ image: { base } }: Release, folder: string): Promise<readonly Comparison[]> {
+  if (base === undefined) return []
+  const dockerfile = await readFile(join(folder, 'Dockerfile'), 'utf8').catch(() => '')
+  const isOfSource = dockerfile.split('\n').includes(`FROM ${base}`)
+  return [compare(isOfSource ? 'image.base' : 'read: image.base', base, base)]
 }
 
 /** The commit of a release that can be built again. */
@@ -100,8 +125,8 @@ async function requireCheckout(
       next: [`git clone ${source.repository ?? 'REPOSITORY'} confrouter`, `cd confrouter && git checkout ${commit}`]
     })
   }
-  if (checkout.commit !== commit) {
-    const problem = `${folder} is at commit ${checkout.commit}, and the release is of ${commit}`
+  if (checkout.head !== commit && checkout.commit !== commit) {
+    const problem = `${folder} is at commit ${checkout.head}, and the release is of ${commit}`
     throw new UserError('machine', 'reproduce.other-commit', problem, {
       next: [`git -C ${folder} checkout ${commit} && npm --prefix ${folder} ci`]
     })
@@ -128,17 +153,6 @@ async function requireBuilt(folder: string, program: Uint8Array): Promise<void> 
     why: built === undefined ? `${path} cannot be read` : `${path} is not what the source gives`,
     next: ['npm ci', 'npm run build']
   })
-}
-
-async function withImageOf<T>(program: Uint8Array, version: string, use: (image: Image) => Promise<T>): Promise<T> {
-  const layout = await mkdtemp(join(tmpdir(), 'confrouter-rebuild-'))
-  try {
-    const reference = 'confrouter.local/router:rebuilt'
-    await buildRouterImage({ layout, reference, program, version })
-    return await use(await openLayoutImage(layout, reference))
-  } finally {
-    await rm(layout, { recursive: true, force: true })
-  }
 }
 
 async function sourceTemplate(folder: string): Promise<JsonObject> {

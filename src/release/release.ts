@@ -51,6 +51,8 @@ export interface ReleaseImage {
   readonly digest: OciDigest
   /** Null for an image that was not built here. */
   readonly builder: Builder | null
+  /** What a native build put the router on, with its digest; absent for an image of any other kind. */
+  readonly base?: string | undefined
 }
 
 export const builders = ['native', 'docker', 'podman', 'buildah'] as const

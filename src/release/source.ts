@@ -8,8 +8,8 @@ import type { ReleaseSource } from './release.js'
 export interface SourceQuestion {
   /** The package's folder, with its package.json. */
   readonly packageFolder: string
-  /** Labels of the image. */
-  readonly labels: Readonly<Record<string, string>>
+  /** Labels of the image; undefined while it is not built. */
+  readonly labels: Readonly<Record<string, string>> | undefined
   /** False for an image that was not built here: then only its labels know. */
   readonly builtHere: boolean
   /** The program in the image, where it is not built together with it. */
@@ -18,11 +18,11 @@ export interface SourceQuestion {
 }
 
 /**
- * Where an image comes from: the commit of the package's folder if that is a checkout, what the image's own
+ * Where an image comes from: the last commit of its source if the package's folder is a checkout, what the image's own
  * labels say otherwise (`org.opencontainers.image.revision`, `.source`, `.version`), null where neither does.
  */
 export async function describeSource(question: SourceQuestion): Promise<ReleaseSource> {
-  const { packageFolder, labels, builtHere, program, signal } = question
+  const { packageFolder, labels = {}, builtHere, program, signal } = question
   const revision = match(labels['org.opencontainers.image.revision'], commitPattern())
   if (!builtHere) {
     const version = match(labels['org.opencontainers.image.version'], versionPattern())
@@ -33,7 +33,9 @@ export async function describeSource(question: SourceQuestion): Promise<ReleaseS
   const checkout = await readCheckout(packageFolder, signal)
   if (checkout.kind === 'none') return { ...described, commit: revision, dirty: false }
   const isStale = program !== undefined && (await isOlderThanSource(program, packageFolder))
-  return { ...described, commit: checkout.commit, dirty: checkout.changed.length > 0 || isStale }
+  // A native build labels its image with the commit: one with another label is not what the commit gives.
+  const isOther = program !== undefined && question.labels !== undefined && revision !== checkout.commit
+  return { ...described, commit: checkout.commit, dirty: checkout.changed.length > 0 || isStale || isOther }
 }
 
 /** Repository and version from package.json; the repository as a URL without credentials. */

@@ -3,10 +3,10 @@ import { join } from 'node:path'
 import { sha256Hex } from '../base/digest.js'
 import { canonicalJson } from '../base/json.js'
 import { UserError } from '../base/user-error.js'
-import { ImageError } from '../image/index.js'
-import { buildRouterImage, routerImageConfig } from '../release/index.js'
+import { buildNativeImage, ImageError, type NativeBase } from '../image/index.js'
+import { describeSource, routerConfig, routerImage, routerLabels, type RouterLabels } from '../release/index.js'
 import { writeBuiltRelease } from './release-file.js'
-import type { Outputs, Run, Step } from './run.js'
+import type { Note, Outputs, Run, Step } from './run.js'
 
 /** Builds the router's image, or takes the configured digest, and pins it: `REPOSITORY@sha256:…`. */
 export const imageStep: Step<'image'> = {
@@ -34,7 +34,7 @@ export const imageStep: Step<'image'> = {
         const output = pinned(image.repository, await build(run, note))
         await run.state.update((state) => ({ ...state, image: { inputs, reference: output.reference } }))
         note(`measuring ${output.reference}`)
-        await writeBuiltRelease(run, output)
+        await writeBuiltRelease(run, output, note)
         return output
       }
     }
@@ -50,9 +50,30 @@ async function inputsOf(run: Run): Promise<string> {
   const { image } = run.config
   const source =
     image.builder === 'native'
-      ? [sha256Hex(await routerBundle(run)), routerImageConfig(run.assets.version)]
+      ? [
+          sha256Hex(await routerBundle(run)),
+          routerConfig(await nativeLabels(run), image.base !== undefined),
+          image.base
+        ]
       : await hashFiles(run.assets.buildContext, contextFiles)
   return sha256Hex(canonicalJson([image.builder, image.repository, tagOf(run), source]))
+}
+
+/** What a native image says of its source. */
+export async function nativeLabels({ assets, signal }: Run): Promise<RouterLabels> {
+  const { buildContext: packageFolder, routerBundle: program, version } = assets
+  return routerLabels(
+    version,
+    await describeSource({ packageFolder, labels: undefined, builtHere: true, program, signal })
+  )
+}
+
+/** Undefined for an image that has none. */
+export async function nativeBase({ config, imageStore }: Run, note: Note): Promise<NativeBase | undefined> {
+  const { base } = config.image
+  if (base === undefined) return undefined
+  note(`reading the base ${base}`)
+  return { reference: base, image: await imageStore.openBase(base) }
 }
 
 /** What the Dockerfile copies, and itself; .dockerignore lets nothing else into the context. */
@@ -80,7 +101,7 @@ async function hashFiles(folder: string, names: readonly string[]): Promise<read
   return hashes
 }
 
-function tagOf(run: Run): string {
+export function tagOf(run: Run): string {
   return run.config.image.tag ?? run.assets.version
 }
 
@@ -97,16 +118,18 @@ async function isThere(run: Run, reference: string): Promise<boolean> {
 
 const gone: ReadonlySet<string> = new Set(['image.not-found', 'image.malformed', 'image.digest-mismatch'])
 
-async function build(run: Run, note: (text: string) => void): Promise<string> {
+async function build(run: Run, note: Note): Promise<string> {
   const { image } = run.config
   const reference = `${image.repository}:${tagOf(run)}`
   if (image.builder === 'native') {
-    const built = await buildRouterImage({
-      layout: run.imageStore.layout,
+    const recipe = routerImage({
       reference,
       program: await routerBundle(run),
-      version: run.assets.version
+      labels: await nativeLabels(run),
+      base: await nativeBase(run, note)
     })
+    const built = await buildNativeImage({ ...recipe, layout: run.imageStore.layout, note, signal: run.signal })
+    await run.imageStore.publish(reference, note)
     return built.digest
   }
   // Loaded only here: the native builder, which `--local` uses, starts no program.
@@ -122,7 +145,7 @@ async function build(run: Run, note: (text: string) => void): Promise<string> {
   return built.digest
 }
 
-async function routerBundle(run: Run): Promise<Buffer> {
+export async function routerBundle(run: Run): Promise<Buffer> {
   try {
     return await readFile(run.assets.routerBundle)
   } catch (error) {

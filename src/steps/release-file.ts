@@ -15,9 +15,9 @@ import {
   type ReleaseImage,
   type ReleaseSource
 } from '../release/index.js'
-import type { Outputs, Run } from './run.js'
+import type { Note, Outputs, Run } from './run.js'
 
-function releaseFile(run: Run): string {
+export function releaseFile(run: Run): string {
   return join(run.policyDirectory, 'release.json')
 }
 
@@ -25,11 +25,11 @@ function releaseFile(run: Run): string {
  * Writes what is known right after a build: source, image and its layers. A release of this very image is
  * left as it is, since it says the same and may say more.
  */
-export async function writeBuiltRelease(run: Run, built: Outputs['image']): Promise<void> {
+export async function writeBuiltRelease(run: Run, built: Outputs['image'], note?: Note): Promise<void> {
   const known = await readRelease(run)
   if (known?.image.reference === built.reference) return
   const image = await run.imageStore.open(built.reference)
-  const facts = await imageFacts(image, { cacheFile: run.imageStore.hashCache, signal: run.signal })
+  const facts = await imageFacts(image, { cacheFile: run.imageStore.hashCache, signal: run.signal, note })
   const release: BuiltRelease = {
     version: 1,
     source: await sourceOf(run, image),
@@ -68,7 +68,13 @@ export function layersOf(image: Image, facts: ImageFacts): ImageLayers {
 
 function releasedImage({ config }: Run, { reference, digest }: Outputs['image']): ReleaseImage {
   const builder = config.image.digest === undefined ? config.image.builder : null
-  return { reference, digest: parseOciDigest(digest, 'the digest of the router image'), builder }
+  const { base } = config.image
+  return {
+    reference,
+    digest: parseOciDigest(digest, 'the digest of the router image'),
+    builder,
+    ...(base === undefined ? {} : { base })
+  }
 }
 
 function sourceOf(run: Run, image: Image): Promise<ReleaseSource> {

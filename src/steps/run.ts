@@ -52,6 +52,10 @@ export interface ImageStore {
   readonly layout: string
   /** Opens an image by reference, from the layout or from its registry. */
   open(reference: string): Promise<Image>
+  /** Opens what a native build starts from, where the configuration says that it is. */
+  openBase(reference: string): Promise<Image>
+  /** Brings an image of the layout to where it is opened from; nothing where that is the layout itself. */
+  publish(reference: string, note: Note): Promise<void>
   /** File that remembers root hashes by diff id. */
   readonly hashCache: string
 }
@@ -107,7 +111,7 @@ export interface PolicyOutput {
   readonly template: JsonObject
   readonly releasePolicy: string
   readonly trust: TrustPolicy
-  readonly engine: 'native' | 'az'
+  readonly engine: 'native' | 'az' | 'both'
   readonly layers: readonly { readonly image: string; readonly rootHashes: readonly Sha256Hex[] }[]
   readonly files: {
     readonly policy: string

@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, it } from '@jest/globals'
 import { UserError } from '../../../src/base/user-error.js'
 import { ConfigError } from '../../../src/config/config-error.js'
@@ -347,6 +349,25 @@ describe('variables', () => {
   })
 })
 
+describe('what the native builder starts from', () => {
+  const image = (more: string) =>
+    parse(`subscription: ${subscription}\nimage: { repository: ghcr.io/example/x, builder: native${more} }\n`).config
+      .image
+
+  it('is the base of the Dockerfile, or the one that is named', () => {
+    const dockerfile = readFileSync(join(import.meta.dirname, '../../../Dockerfile'), 'utf8')
+    expect(dockerfile.split('\n')).toContain(`FROM ${image('').base}`)
+    const base = `docker.io/library/node@sha256:${'0'.repeat(64)}`
+    expect(image(`, base: "${base}", baseFrom: ./node.tar`)).toMatchObject({ base, baseFrom: './node.tar' })
+  })
+
+  it('is nothing where nothing is built, or on loopback', () => {
+    expect(image(`, digest: "sha256:${'0'.repeat(64)}"`)).not.toHaveProperty('base')
+    const local = parse(`cloud: local\nsubscription: ${subscription}\nimage: { repository: a.b/x, builder: native }\n`)
+    expect(local.config.image).not.toHaveProperty('base')
+  })
+})
+
 describe('problems', () => {
   it('are all reported at once, in the order of the file, with place, path, value and expectation', () => {
     const problems = problemsOf(`name: My_Router
@@ -452,7 +473,7 @@ keyVault: { retentionDays: 3 }
     [
       'a word that is near another',
       'policy: { engine: nativ }',
-      'expected one of auto, az, native, did you mean native?'
+      'expected one of auto, az, native, both, did you mean native?'
     ],
     ['a name of a provider', 'providers: { Open_AI: {} }', '3:14: the name "Open_AI" in providers is not allowed'],
     ['a provider without URL', 'providers: { mine: {} }', '3:20: providers.mine.baseUrl is missing'],
@@ -593,14 +614,18 @@ keyVault: { retentionDays: 3 }
     expect(messagesOf(minimal + providers)).toEqual([expect.stringContaining('the name "Mine" in providers')])
   })
 
-  it('refuse an image without a base on Azure, unless it exists already', () => {
-    const native = (more: string) =>
-      `subscription: ${subscription}\nimage: { repository: ghcr.io/example/x, builder: native${more} }\n`
-    expect(messagesOf(native(''))).toEqual([
-      expect.stringMatching(/^confrouter\.yaml:2:50: image\.builder is native, .* expected docker, podman or buildah/)
+  it('refuse a base that nothing is put on, and one that is not pinned', () => {
+    const image = (more: string) => `subscription: ${subscription}\nimage: { repository: ghcr.io/example/x, ${more} }\n`
+    const base = `docker.io/library/node:24-slim@sha256:${'0'.repeat(64)}`
+    expect(messagesOf(image(`base: "${base}", baseFrom: ./node`))).toEqual([
+      expect.stringMatching(/2:\d+: image\.base is set, and docker takes the base .* expected image\.builder: native$/),
+      expect.stringContaining('image.baseFrom is set, and docker takes the base')
     ])
-    expect(() => parse(native(`, digest: "sha256:${'0'.repeat(64)}"`))).not.toThrow()
-    expect(() => parse(`cloud: local\n${native('')}`)).not.toThrow()
+    for (const unpinned of ['docker.io/library/node:24-slim', 'node:24', './node']) {
+      expect(messagesOf(image(`builder: native, base: "${unpinned}"`))).toEqual([expect.stringContaining('image.base')])
+    }
+    expect(() => parse(image(`builder: native, base: "${base}", baseFrom: ./node`))).not.toThrow()
+    expect(() => parse(`cloud: local\n${image(`base: "${base}"`)}`)).not.toThrow()
   })
 
   it('never contain what may be a secret', () => {

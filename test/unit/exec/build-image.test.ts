@@ -1,7 +1,13 @@
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { describe, expect, it } from '@jest/globals'
-import { buildWithEngine, findEngine, probeEngine, type Engine } from '../../../src/exec/index.js'
+import {
+  buildWithEngine,
+  configurationBuiltWithEngine,
+  findEngine,
+  probeEngine,
+  type Engine
+} from '../../../src/exec/index.js'
 import { useFakePrograms } from './fake-programs.js'
 
 const programs = useFakePrograms()
@@ -163,6 +169,54 @@ describe('a failing engine', () => {
     docker({})
     await expect(build('docker', { reference: '--help' })).rejects.toThrow(TypeError)
     expect(programs.current.calls).toEqual([])
+  })
+})
+
+describe('configurationBuiltWithEngine', () => {
+  const configuration = (engine: Engine) =>
+    configurationBuiltWithEngine({ engine, context: 'some/folder', dockerfile: 'some/Dockerfile', reference })
+  const config = { Entrypoint: ['/a'], User: '1:1' }
+  const shown = { Os: 'linux', Architecture: 'amd64', Config: config, RootFS: { Type: 'layers', Layers: [digest] } }
+  const document = { os: 'linux', architecture: 'amd64', config, rootfs: { type: 'layers', diff_ids: [digest] } }
+
+  it.each(['docker', 'podman'] as const)(
+    'builds with %s, pushes nothing, and removes what it built',
+    async (engine) => {
+      programs.current.add(engine, `case "$1-$2" in image-inspect) echo '${JSON.stringify(shown)}';; esac`)
+      expect(JSON.parse(await configuration(engine))).toEqual(document)
+      expect(programs.current.calls.map(([, ...words]) => words.slice(0, 2).join(' '))).toEqual([
+        'build --platform',
+        'image inspect',
+        'image rm'
+      ])
+    }
+  )
+
+  it('reads what buildah shows', async () => {
+    programs.current.add(
+      'buildah',
+      `case "$1" in inspect) echo '${JSON.stringify({ Type: 'x', OCIv1: document })}';; esac`
+    )
+    expect(JSON.parse(await configuration('buildah'))).toEqual(document)
+    expect(programs.current.calls.map(([, verb]) => verb)).toEqual(['build', 'inspect', 'rmi'])
+  })
+
+  it('says so when the engine builds nothing, shows nothing, or something else', async () => {
+    for (const [script, why] of [
+      ['case "$1" in build) echo no such file; exit 1;; esac', 'no such file'],
+      ['case "$1" in image) echo gone; exit 1;; esac', 'gone'],
+      ['echo "[]"', 'its answer is not a JSON object'],
+      ['echo no JSON', 'its answer is not a JSON object']
+    ] as const) {
+      programs.current.add('docker', script)
+      await expect(configuration('docker')).rejects.toMatchObject({ code: 'builder.failed', why })
+    }
+  })
+
+  it('does not fail because an image could not be removed', async () => {
+    const inspect = `echo '${JSON.stringify(shown)}'`
+    programs.current.add('docker', `case "$1-$2" in image-inspect) ${inspect};; image-rm) exit 1;; esac`)
+    expect(JSON.parse(await configuration('docker'))).toEqual(document)
   })
 })
 

@@ -8,13 +8,14 @@ export interface RealRegistry {
   stop(): void
 }
 
-/** Starts Debian's `docker-registry` on a free port of 127.0.0.1, with its data in `folder`. */
-export async function startRealRegistry(folder: string): Promise<RealRegistry> {
+/** Starts Debian's `docker-registry` on a free port of 127.0.0.1, with its data in `folder`; `auth` is of its configuration. */
+export async function startRealRegistry(folder: string, auth?: object): Promise<RealRegistry> {
   const host = `127.0.0.1:${await freePort()}`
   const config = {
     version: 0.1,
     storage: { filesystem: { rootdirectory: join(folder, 'data') } },
-    http: { addr: host }
+    http: { addr: host },
+    ...(auth === undefined ? {} : { auth })
   }
   mkdirSync(join(folder, 'data'))
   // YAML takes JSON.
@@ -39,7 +40,7 @@ export async function freePort(): Promise<number> {
 
 async function answers(url: string): Promise<boolean> {
   try {
-    return (await fetch(url)).ok
+    return [200, 401].includes((await fetch(url)).status)
   } catch {
     return false
   }

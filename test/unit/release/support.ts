@@ -178,7 +178,13 @@ async function runWith(
     config,
     state: await openState(join(from.folder, 'state'), config.name, config.cloud),
     policyDirectory: join(from.folder, 'state', 'policy'),
-    imageStore: { layout: from.layout, open: from.openImage, hashCache: join(from.folder, 'root-hashes.json') },
+    imageStore: {
+      layout: from.layout,
+      open: from.openImage,
+      openBase: from.openImage,
+      publish: async () => undefined,
+      hashCache: join(from.folder, 'root-hashes.json')
+    },
     assets: {
       version: packageJson.version,
       routerBundle: join(from.checkout, 'dist/router/router.cjs'),

@@ -3,9 +3,11 @@ import { cpSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } 
 import { join } from 'node:path'
 import { describe, expect, it } from '@jest/globals'
 import { imageFacts, openLayoutImage } from '../../../src/image/index.js'
+import { readCheckout } from '../../../src/release/checkout.js'
 import { checkRelease, deployedPolicy, encodeRelease, parseRelease } from '../../../src/release/index.js'
 import type { Run } from '../../../src/steps/index.js'
 import {
+  buildProgram,
   commit,
   deployment,
   git,
@@ -262,21 +264,52 @@ describe('the source of a release', () => {
   it('is corrected once what was changed is committed', async () => {
     const checkout = await makeCheckout()
     write(checkout, 'templates/more.json', '{}')
-    const { policy, release } = await releasedDeployment({ checkout })
+    const { build, policy, release } = await releasedDeployment({ checkout })
     expect((await release()).source.dirty).toBe(true)
     const head = commit(checkout, 'second')
+    // The image has no label with this commit as long as it is not built again.
     expect(await policy()).toBe('update: writing release.json')
+    expect((await release()).source).toMatchObject({ commit: head, dirty: true })
+    expect(await build()).toBe('update')
+    expect(await policy()).toContain('release.json')
     expect((await release()).source).toMatchObject({ commit: head, dirty: false })
     expect(await policy()).toBe('none')
   })
 
-  it('is the new commit when the policy is another one', async () => {
-    const { checkout, run, policy, release } = await releasedDeployment()
+  it('is the commit that last changed the source, whatever the policy has become since', async () => {
+    const { checkout, run, build, policy, release } = await releasedDeployment()
+    const first = headOf(checkout)
     write(checkout, 'README.md', 'more words\n')
-    const head = commit(checkout, 'second')
+    commit(checkout, 'second')
     Object.assign(run, { listenAddress: '127.0.0.2' })
+    expect(await build()).toBe('none')
     expect(await policy()).toContain('release.json')
-    expect((await release()).source.commit).toBe(head)
+    expect((await release()).source).toMatchObject({ commit: first, dirty: false })
+    write(checkout, 'src/router/answer.ts', 'export const answer: number = 43\n')
+    const third = commit(checkout, 'third')
+    await buildProgram(checkout)
+    expect(await build()).toBe('update')
+    expect(await policy()).toContain('release.json')
+    expect((await release()).source).toMatchObject({ commit: third, dirty: false })
+  })
+
+  it('is the side that changed it when two lines of history are merged', async () => {
+    const { checkout, build } = await releasedDeployment()
+    const first = headOf(checkout)
+    git(checkout, 'checkout', '--quiet', '-b', 'pages')
+    write(checkout, 'README.md', 'more words\n')
+    commit(checkout, 'pages')
+    git(checkout, 'checkout', '--quiet', '-')
+    write(checkout, 'LICENSE', 'free\n')
+    commit(checkout, 'licence')
+    git(checkout, '-c', 'user.name=t', '-c', 'user.email=t@example.com', 'merge', '--quiet', '--no-edit', 'pages')
+    expect(await readCheckout(checkout)).toEqual({
+      kind: 'checkout',
+      head: headOf(checkout),
+      commit: first,
+      changed: []
+    })
+    expect(await build()).toBe('none')
   })
 })
 
