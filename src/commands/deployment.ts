@@ -3,8 +3,8 @@ import { UserError } from '../base/user-error.js'
 import type { Outputs, RunResults, Step, StepId } from '../steps/index.js'
 import type { App, Execute, Session } from './app.js'
 import { approvePlan, approveTrust } from './approval.js'
-import { acipolicygenCommand, acipolicygenHelp, policyForm } from './policy.js'
-import { rootHashCommand } from './policy-root-hash.js'
+import { runBuildCheck } from './build-check.js'
+import { otherForms, policyForm } from './policy-forms.js'
 import { type ApprovalOptions, type SharedOptions, withApproval, withDeployment } from './options.js'
 
 type Options = SharedOptions & ApprovalOptions
@@ -92,49 +92,52 @@ const verbs: readonly Verb[] = [
 
 /** One command for each step of the procedure, and `up` for all of them. */
 export function deploymentCommands(execute: Execute, argv: readonly string[]): readonly Command[] {
-  const steps = verbs.map((verb) =>
-    verb.name === 'policy' ? policyCommand(verb, execute, argv) : stepCommand(verb, execute)
-  )
+  const steps = verbs.map((verb) => {
+    if (verb.name === 'policy') return policyCommand(verb, execute, argv)
+    return verb.name === 'build' ? buildCommand(verb, execute) : stepCommand(verb, execute)
+  })
   return [...steps, smokeCommand(execute), upCommand(execute)]
 }
 
 function policyCommand(verb: Verb, execute: Execute, argv: readonly string[]): Command {
-  switch (policyForm(argv)) {
-    case 'acipolicygen':
-      return acipolicygenCommand(execute)
-    case 'root-hash':
-      return rootHashCommand(execute)
-    case 'router': {
-      const description = `${verb.description}\n\n${acipolicygenHelp}`
-      return stepCommand(verb, execute).summary(verb.description).description(description)
-    }
-  }
+  const description = `${verb.description}\n\n${otherForms}`
+  return policyForm(argv, execute) ?? stepCommand(verb, execute).summary(verb.description).description(description)
+}
+
+function buildCommand(verb: Verb, execute: Execute): Command {
+  const build = stepAction(verb, execute)
+  const check = execute<Options>(verb.name, runBuildCheck)
+  return stepCommand(verb, execute)
+    .addOption(new Option('--check', 'build again, keep nothing, and compare with what is recorded'))
+    .action((options: Options & { readonly check?: boolean }) => (options.check === true ? check : build)(options))
 }
 
 function stepCommand(verb: Verb, execute: Execute): Command {
   const command = withApproval(withDeployment(new Command(verb.name).description(verb.description), verb.example))
-  return command.action(
-    execute<Options>(verb.name, async (app, options) => {
-      const session = await app.open(verb.name, options, 'write')
-      try {
-        if (verb.name === 'deploy') await session.run.providerKeys()
-        const { withNeeds } = await import('../steps/index.js')
-        const steps = withNeeds(verb.steps)
-        await approvePlan(app, session, options, steps)
-        const observeOnly = new Set(steps.map(({ id }) => id).filter((id) => !verb.steps.includes(id)))
-        const early =
-          verb.name === 'key'
-            ? await runWithProgress(app, session, verb.name, withNeeds(['policy', 'roles']), { observeOnly })
-            : undefined
-        if (early !== undefined) await approveTrust(app, session, early)
-        const results = await runWithProgress(app, session, verb.name, steps, { observeOnly, before: early })
-        const { human, json } = verb.result(session, results)
-        app.terminal.result({ human, json: document(verb.name, session, results, json) })
-      } finally {
-        await session.close()
-      }
-    })
-  )
+  return command.action(stepAction(verb, execute))
+}
+
+function stepAction(verb: Verb, execute: Execute): (options: Options) => Promise<void> {
+  return execute<Options>(verb.name, async (app, options) => {
+    const session = await app.open(verb.name, options, 'write')
+    try {
+      if (verb.name === 'deploy') await session.run.providerKeys()
+      const { withNeeds } = await import('../steps/index.js')
+      const steps = withNeeds(verb.steps)
+      await approvePlan(app, session, options, steps)
+      const observeOnly = new Set(steps.map(({ id }) => id).filter((id) => !verb.steps.includes(id)))
+      const early =
+        verb.name === 'key'
+          ? await runWithProgress(app, session, verb.name, withNeeds(['policy', 'roles']), { observeOnly })
+          : undefined
+      if (early !== undefined) await approveTrust(app, session, early)
+      const results = await runWithProgress(app, session, verb.name, steps, { observeOnly, before: early })
+      const { human, json } = verb.result(session, results)
+      app.terminal.result({ human, json: document(verb.name, session, results, json) })
+    } finally {
+      await session.close()
+    }
+  })
 }
 
 function smokeCommand(execute: Execute): Command {

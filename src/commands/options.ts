@@ -42,7 +42,7 @@ export function withDeployment(command: Command, example: string): Command {
       .addOption(new Option('--config <file>', 'configuration file').env('CONFROUTER_CONFIG'))
       .addOption(new Option('--cloud <name>', 'azure, azure-usgov, azure-china or local'))
       .addOption(new Option('--local', 'the same as --cloud local: Azure on loopback, no account needed'))
-      .addOption(new Option('--engine <name>', 'policy engine: auto, native or az'))
+      .addOption(new Option('--engine <name>', 'policy engine: auto, native, az, or both compared'))
       .addOption(
         new Option('--state-dir <dir>', 'folder for state, policy and images')
           .env('CONFROUTER_STATE_DIR')

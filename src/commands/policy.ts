@@ -8,6 +8,7 @@ interface Options {
   readonly templateFile?: string
   readonly image?: string
   readonly inputFile?: string
+  readonly virtualNodeYaml?: string
   readonly parameters?: string
   readonly tar?: string
   readonly approveWildcards?: boolean
@@ -25,27 +26,20 @@ interface Options {
   readonly printExistingPolicy?: boolean
   readonly diff?: boolean
   readonly fasterHashing?: boolean
+  readonly identityEndpointRules?: boolean
+  readonly refuseNullCommand?: boolean
+  readonly warnMissingParents?: boolean
   readonly policyApi?: '0.10.0' | '0.11.0'
   readonly json?: boolean
 }
 
 /** The flags that name what a policy is made of, as acipolicygen has them; `confrouter.yaml` is named by none of them. */
-const subjectFlag = /^(?:-[a-z]*[ai]|--(?:template-file|image|input)(?:=|$))/
+const subjectFlag = /^(?:-[a-z]*[ai]|--(?:template-file|image|input|virtual-node-yaml)(?:=|$))/
 
-/**
- * Which `policy` a command line is for. Asked before the line is parsed, because each form is a set of flags of its
- * own: `-y` is `--yes` for `confrouter.yaml` and `--approve-wildcards` for acipolicygen.
- */
-export function policyForm([verb, ...rest]: readonly string[]): 'router' | 'acipolicygen' | 'root-hash' {
-  if (verb !== 'policy') return 'router'
-  if (rest.some((argument) => subjectFlag.test(argument))) return 'acipolicygen'
-  return rest.some((argument) => /^--root-hash(?:=|$)/.test(argument)) ? 'root-hash' : 'router'
+/** Whether the arguments of `policy` are those of acipolicygen. */
+export function isAcipolicygen(rest: readonly string[]): boolean {
+  return rest.some((argument) => subjectFlag.test(argument))
 }
-
-/** What the help of the other form says of this one. */
-export const acipolicygenHelp = `With -a, --image or -i it takes the flags of az confcom acipolicygen and does what that does:
-confrouter policy -a template.json --help
-With --root-hash it prints the root hash of single layers.`
 
 /** `policy` in the form of `az confcom acipolicygen`. */
 export function acipolicygenCommand(execute: Execute): Command {
@@ -54,6 +48,12 @@ export function acipolicygenCommand(execute: Execute): Command {
     .addOption(new Option('-a, --template-file <file>', 'ARM template; its policies are written into it'))
     .addOption(new Option('--image <reference>', 'an image in place of a template; its policy is printed'))
     .addOption(inputOption())
+    .addOption(
+      new Option(
+        '--virtual-node-yaml <file>',
+        'Kubernetes manifest for virtual nodes; its policies are written into it'
+      )
+    )
     .addOption(new Option('-p, --parameters <file>', 'parameter file of the template'))
     .addOption(
       new Option('--tar <file>', 'where the images are: a tar, an OCI layout, or a JSON map from image to either')
@@ -73,6 +73,13 @@ export function acipolicygenCommand(execute: Execute): Command {
     .addOption(new Option('--print-existing-policy', 'print the policy that is in the template'))
     .addOption(new Option('-d, --diff', 'compare the policy in the template with what the template needs; exit code 2'))
     .addOption(new Option('--faster-hashing', 'taken for compatibility; has no effect'))
+    .addOption(
+      new Option('--identity-endpoint-rules', 'ours: allow the three variables that ACI sets since September 2026')
+    )
+    .addOption(
+      new Option('--refuse-null-command', 'ours: an error for a container that has no command and never starts')
+    )
+    .addOption(new Option('--warn-missing-parents', 'ours: name layers that lack entries for parent directories'))
     .addOption(
       new Option('--policy-api <version>', 'version of the policy text').choices(['0.10.0', '0.11.0']).default('0.11.0')
     )
@@ -115,6 +122,7 @@ async function run(app: App, options: Options): Promise<void> {
       ask: dialogue.ask,
       note: (text) => app.terminal.info(text),
       warn: (text) => app.terminal.warn(text),
+      warnMissingParents: options.warnMissingParents ?? false,
       signal: app.signal
     })
     app.terminal.result({ human: report.stdout, json: documentOf(report) })
@@ -143,6 +151,8 @@ function requestOf(options: Options): PolicyRequest {
       disableStdio: disableStdio ?? false,
       excludeDefaultFragments: excludeDefaultFragments ?? false,
       omitId: omitId ?? false,
+      platformIdentityRules: options.identityEndpointRules ?? false,
+      refuseNullCommand: options.refuseNullCommand ?? false,
       ...(infrastructureSvn === undefined ? {} : { infrastructureSvn })
     },
     approveWildcards: options.approveWildcards === true,
@@ -151,11 +161,12 @@ function requestOf(options: Options): PolicyRequest {
   }
 }
 
-function subjectOf({ templateFile, image, inputFile, parameters }: Options): PolicySubject {
+function subjectOf({ templateFile, image, inputFile, virtualNodeYaml, parameters }: Options): PolicySubject {
   if (templateFile !== undefined) return { kind: 'template', file: templateFile, parametersFile: parameters }
   if (image !== undefined) return { kind: 'image', reference: image }
   if (inputFile !== undefined) return { kind: 'input', file: inputFile }
-  throw conflict('-a, --image and -i are all missing')
+  if (virtualNodeYaml !== undefined) return { kind: 'manifest', file: virtualNodeYaml }
+  throw conflict('-a, --image, -i and --virtual-node-yaml are all missing')
 }
 
 function modeOf(options: Options): PolicyRequest['mode'] {
@@ -170,12 +181,16 @@ function refuseConflicts(options: Options): void {
   const { templateFile, image, inputFile, outraw, outrawPrettyPrint, printPolicy, diff, printExistingPolicy } = options
   const count = (...given: readonly unknown[]) => given.filter((value) => value !== undefined && value !== false).length
   const noTemplate = templateFile === undefined
+  const noFile = noTemplate && options.virtualNodeYaml === undefined
   const conflicts: readonly (readonly [boolean, string])[] = [
-    [count(templateFile, image, inputFile) > 1, 'two of -a, --image and -i'],
+    [
+      count(templateFile, image, inputFile, options.virtualNodeYaml) > 1,
+      'two of -a, --image, -i and --virtual-node-yaml'
+    ],
     [count(outraw, outrawPrettyPrint, printPolicy) > 1, 'two of --outraw, --outraw-pretty-print and --print-policy'],
     [options.parameters !== undefined && noTemplate, '--parameters without -a'],
-    [diff === true && noTemplate, '--diff without -a'],
-    [printExistingPolicy === true && noTemplate, '--print-existing-policy without -a'],
+    [diff === true && noFile, '--diff without -a'],
+    [printExistingPolicy === true && noFile, '--print-existing-policy without -a'],
     [options.fasterHashing === true && options.tar !== undefined, '--faster-hashing and --tar'],
     [options.disableStdio === true && options.enableStdio === true, '--disable-stdio and --enable-stdio'],
     [

@@ -1,12 +1,18 @@
 import { isJsonObject, type Json, type JsonObject } from '../base/json.js'
-import { configMapMount, mountSources, resolvConfMount } from './frames.js'
+import { configMapMount, mountSources } from './frames.js'
 import { field, listOf, templateError } from './template-fields.js'
 
-/** The mounts of a container: volumes in the template's order, the config map, then the resolver's file. */
+interface PlatformMount {
+  readonly path: string
+  readonly source: string
+  readonly readOnly: boolean
+}
+
+/** The mounts of a container: volumes in the template's order, the config map, then those of the platform. */
 export function containerMounts(
   properties: JsonObject,
   volumes: readonly Json[],
-  sidecar: boolean,
+  ofPlatform: readonly PlatformMount[],
   where: string
 ): JsonObject[] {
   const mounts = listOf(field(properties, 'volumeMounts'), `${where}.volumeMounts`).map((mount, index) =>
@@ -15,8 +21,7 @@ export function containerMounts(
   if (field(properties, 'configMap')) {
     mounts.push(bind(configMapMount.path, sourceOf(configMapMount.kind, where), false))
   }
-  if (!sidecar) mounts.push(bind(resolvConfMount.path, resolvConfMount.source, false))
-  return mounts
+  return [...mounts, ...ofPlatform.map(({ path, source, readOnly }) => bind(path, source, readOnly))]
 }
 
 function volumeMount(mount: Json, volumes: readonly Json[], where: string): JsonObject {

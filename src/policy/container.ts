@@ -11,7 +11,10 @@ import {
   injectedRules,
   isSidecarImage,
   platformIdentityRules,
-  signalNumbers
+  resolvConfMount,
+  signalNumbers,
+  virtualNodeMounts,
+  virtualNodeRules
 } from './frames.js'
 import { imageUser, securityRules } from './security-context.js'
 import { field, listOf, objectField, templateError, textsOf } from './template-fields.js'
@@ -31,14 +34,19 @@ export interface ImageFacts {
   readonly layers: readonly Sha256Hex[]
 }
 
+/**
+ * What the containers were written in. An input file has working directories and further commands beside what ARM has;
+ * a pod of a virtual node has commands as Kubernetes has them, and mounts and variables of its own.
+ */
+export type TemplateForm = 'arm' | 'input-file' | 'virtual-node'
+
 export interface ContainerOptions {
   readonly allowStdioAccess: boolean
   readonly debugMode: boolean
   readonly omitId: boolean
   readonly platformIdentityRules: boolean
   readonly refuseNullCommand: boolean
-  /** Working directory and further commands may stand beside the image, as ARM does not have them. */
-  readonly isInputFile: boolean
+  readonly form: TemplateForm
   readonly decisions: WildcardDecisions
 }
 
@@ -63,16 +71,11 @@ export interface TranslatedContainer {
  */
 export function translateContainer(container: Json, group: GroupTranslation): TranslatedContainer | undefined {
   const { texts, options, warnings } = group
-  const name = texts.resolveOuter(field(container, 'name'), 'container name')
-  if (typeof name !== 'string' || name === '') throw templateError('a container has no name')
-  const where = `container "${name}"`
-  const { environmentVariables, properties } = splitProperties(container, where, texts)
-  const image = field(properties, 'image')
-  if (typeof image !== 'string' || image === '') throw templateError(`${where} has no image`)
+  const { name, where, image, environmentVariables, properties } = readContainer(container, texts)
   const sidecar = isSidecarImage(image)
   const facts = factsOf(image, group.images, where)
   const security = securityRules(field(properties, 'securityContext'), `${where}.securityContext`)
-  const command = containerCommand(properties, facts, sidecar, where)
+  const command = containerCommand(properties, facts, sidecar, options.form, where)
   if (command === null || (command.length === 0 && !sidecar)) refuseOrWarn(where, image, options, warnings)
   if (!/[:@]/.test(image) || image.endsWith(':latest')) warnings.push('Using image tag "latest" is not recommended')
   const envRules = templateEnvRules(environmentVariables, name, texts, options.decisions, group.questions)
@@ -91,7 +94,7 @@ export function translateContainer(container: Json, group: GroupTranslation): Tr
       env_rules: allEnvRules(envRules, facts, image, sidecar, options).map((rule) => ({ ...rule })),
       exec_processes: execProcesses(properties, options, where),
       layers: facts.layers,
-      mounts: containerMounts(properties, group.volumes, sidecar, where),
+      mounts: containerMounts(properties, group.volumes, platformMounts(sidecar, options.form), where),
       no_new_privileges: security.no_new_privileges,
       seccomp_profile_sha256: security.seccomp_profile_sha256,
       signals: sidecar ? [] : stopSignals(facts.config.StopSignal),
@@ -99,6 +102,27 @@ export function translateContainer(container: Json, group: GroupTranslation): Tr
       working_dir: workingDirectory(properties, facts, options, where)
     }
   }
+}
+
+/** One container of a template, evaluated but for its variables. */
+export interface WrittenContainer {
+  readonly name: string
+  /** How messages call it. */
+  readonly where: string
+  readonly image: string
+  readonly environmentVariables: Json | undefined
+  readonly properties: JsonObject
+}
+
+/** Reads what every container must have. Throws a `UserError` that names the place. */
+export function readContainer(container: Json, texts: TemplateTexts): WrittenContainer {
+  const name = texts.resolveOuter(field(container, 'name'), 'container name')
+  if (typeof name !== 'string' || name === '') throw templateError('a container has no name')
+  const where = `container "${name}"`
+  const { environmentVariables, properties } = splitProperties(container, where, texts)
+  const image = field(properties, 'image')
+  if (typeof image !== 'string' || image === '') throw templateError(`${where} has no image`)
+  return { name, where, image, environmentVariables, properties }
 }
 
 /** Variables are kept as written: a parameter without a value is a question there and an error elsewhere. */
@@ -116,7 +140,8 @@ function splitProperties(
   }
 }
 
-function factsOf(image: string, images: GroupTranslation['images'], where: string): ImageFacts {
+/** What was read of an image; throws a `UserError` if it was not. */
+export function factsOf(image: string, images: GroupTranslation['images'], where: string): ImageFacts {
   const facts = images.get(image)
   if (facts === undefined) {
     throw new UserError('config', 'policy.image-unknown', `${where}: image ${image} was not read`, {
@@ -126,14 +151,23 @@ function factsOf(image: string, images: GroupTranslation['images'], where: strin
   return facts
 }
 
-/** A command in the template replaces entry point and arguments of the image together. */
-function containerCommand(
+/**
+ * A command in the template replaces entry point and arguments of the image together. In a pod `command` replaces both
+ * too, and `args` alone the arguments.
+ */
+export function containerCommand(
   properties: JsonObject,
   { config }: ImageFacts,
   sidecar: boolean,
+  form: TemplateForm,
   where: string
 ): readonly string[] | null {
   const own = textsOf(field(properties, 'command'), `${where}.command`)
+  if (form === 'virtual-node') {
+    const args = textsOf(field(properties, 'args'), `${where}.args`)
+    if (own.length > 0) return [...own, ...args]
+    if (args.length > 0) return [...(config.Entrypoint ?? []), ...args]
+  }
   if (own.length > 0 || sidecar) return own
   if (config.Entrypoint && config.Entrypoint.length > 0) return [...config.Entrypoint, ...(config.Cmd ?? [])]
   return config.Cmd ?? null
@@ -165,35 +199,46 @@ function allEnvRules(
 ): readonly EnvRule[] {
   if (sidecar) return own
   const withImage = [...own, ...imageEnvRules(config.Env ?? [], own, image)]
-  const withInjected = [...withImage, ...addedEnvRules(injectedRules, withImage)]
+  const ofPlatform = options.form === 'virtual-node' ? [...injectedRules, ...virtualNodeRules] : injectedRules
+  const withInjected = [...withImage, ...addedEnvRules(ofPlatform, withImage)]
   if (!options.platformIdentityRules) return withInjected
   return [...withInjected, ...addedEnvRules(platformIdentityRules, withInjected)]
 }
 
-function workingDirectory(
+/** The template's, where its form has one, or the image's, or the root. */
+export function workingDirectory(
   properties: JsonObject,
   { config }: ImageFacts,
-  { isInputFile }: ContainerOptions,
+  { form }: Pick<ContainerOptions, 'form'>,
   where: string
 ): string {
-  const own = isInputFile ? (field(properties, 'workingDir') ?? '') : ''
+  const own = form !== 'arm' ? (field(properties, 'workingDir') ?? '') : ''
   if (typeof own !== 'string') throw templateError(`${where}.workingDir must be a text`)
   return own || config.WorkingDir || '/'
 }
 
-/** Commands of probes may be started in the container: readiness first, then liveness. */
-function execProcesses(
-  properties: JsonObject,
-  { debugMode, isInputFile }: ContainerOptions,
-  where: string
-): JsonObject[] {
-  const listed = isInputFile ? listOf(field(properties, 'execProcesses'), `${where}.execProcesses`) : []
+/** In the order in which confcom lists what they start. */
+const probesOf: Readonly<Record<TemplateForm, readonly string[]>> = {
+  arm: ['readinessProbe', 'livenessProbe'],
+  'input-file': ['readinessProbe', 'livenessProbe'],
+  'virtual-node': ['livenessProbe', 'readinessProbe', 'startupProbe', 'postStart', 'preStop']
+}
+
+/** What the platform mounts besides the volumes. */
+export function platformMounts(sidecar: boolean, form: TemplateForm) {
+  if (form === 'virtual-node') return virtualNodeMounts
+  return sidecar ? [] : [resolvConfMount]
+}
+
+/** Commands of probes and hooks may be started in the container. */
+function execProcesses(properties: JsonObject, { debugMode, form }: ContainerOptions, where: string): JsonObject[] {
+  const listed = form === 'input-file' ? listOf(field(properties, 'execProcesses'), `${where}.execProcesses`) : []
   const own = listed.map((process, index) => {
     const command = textsOf(field(process, 'command'), `${where}.execProcesses[${index}].command`)
     if (command.length === 0) throw templateError(`${where}.execProcesses[${index}] has no command`)
     return command
   })
-  const probes = ['readinessProbe', 'livenessProbe'].flatMap((probe) => {
+  const probes = probesOf[form].flatMap((probe) => {
     const exec = field(field(properties, probe), 'exec')
     if (!exec || (typeof exec === 'object' && Object.keys(exec).length === 0)) return []
     const command = textsOf(field(exec, 'command'), `${where}.${probe}.exec.command`)

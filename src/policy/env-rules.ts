@@ -11,7 +11,7 @@ export interface WildcardDecisions {
   readonly leaveOut: readonly string[]
   /** Decides what the two leave open; undefined leaves it open still. */
   readonly decide: (question: WildcardQuestion) => boolean | undefined
-  /** Whether a variable may say that its value is a pattern: `regex: true`. */
+  /** Whether a variable may say that its value is a pattern (`regex: true`) or comes from elsewhere (`valueFrom`). */
   readonly takesPatterns: boolean
 }
 
@@ -19,6 +19,7 @@ export interface WildcardDecisions {
 export interface WildcardQuestion {
   readonly container: string
   readonly variable: string
+  /** The parameter that has no value, or what else the value comes from. */
   readonly parameter: string
 }
 
@@ -37,6 +38,8 @@ export function templateEnvRules(
   return listOf(texts.resolveOuter(variables, where), where).flatMap((entry, index): EnvRule[] => {
     const name = texts.resolveOuter(field(entry, 'name'), `${where}[${index}].name`)
     if (typeof name !== 'string' || name === '') throw templateError(`${where}[${index}] has no name`)
+    const outside = decisions.takesPatterns ? field(entry, 'valueFrom') : undefined
+    if (typeof outside === 'string') return undecidedRule({ container, variable: name, parameter: outside }, where)
     const written = environmentText(entry, `${where}: ${name}`)
     if (name === thimPlaceholder.name && written === thimPlaceholder.value) return [anyValue(name, where)]
     const value = texts.environmentValue(written, `${where}: ${name}`)
@@ -45,12 +48,14 @@ export function templateEnvRules(
       const isPattern = decisions.takesPatterns && switchOf(field(entry, 'regex'), false, `${where}: ${name}.regex`)
       return [isPattern ? matching(name, value, where) : exactly(`${name}=${value}`)]
     }
-    const { parameter } = value
-    const question = { container, variable: name, parameter }
+    return undecidedRule({ container, variable: name, parameter: value.parameter }, where)
+  })
+
+  function undecidedRule(question: WildcardQuestion, place: string): EnvRule[] {
     const isAllowed = wildcardFor(question, decisions)
     if (isAllowed === undefined) open.push(question)
-    return isAllowed === true ? [anyValue(name, where)] : []
-  })
+    return isAllowed === true ? [anyValue(question.variable, place)] : []
+  }
 }
 
 function wildcardFor(question: WildcardQuestion, decisions: WildcardDecisions): boolean | undefined {

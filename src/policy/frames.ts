@@ -132,6 +132,18 @@ export const platformIdentityRules: readonly InjectedRule[] = [
   { name: 'IMDS_ENDPOINT', value: '.+', strategy: 're2' }
 ]
 
+/** What a virtual node sets for the services of its cluster. */
+export const virtualNodeRules: readonly InjectedRule[] = [
+  '[A-Z0-9_]+_SERVICE_HOST',
+  '[A-Z0-9_]+_SERVICE_PORT',
+  '[A-Z0-9_]+_SERVICE_PORT_[A-Z0-9_]+',
+  '[A-Z0-9_]+_PORT',
+  '[A-Z0-9_]+_PORT_[0-9]+_TCP',
+  '[A-Z0-9_]+_PORT_[0-9]+_TCP_PROTO',
+  '[A-Z0-9_]+_PORT_[0-9]+_TCP_PORT',
+  '[A-Z0-9_]+_PORT_[0-9]+_TCP_ADDR'
+].map((name) => ({ name, value: '.+', strategy: 're2' }))
+
 /** The platform replaces this value at start, so the policy allows any. */
 export const thimPlaceholder = { name: 'THIM_ENDPOINT', value: '===CONFIDENTIAL.THIM.ENDPOINT===' } as const
 
@@ -163,7 +175,23 @@ export const mountSources: ReadonlyMap<string, string> = new Map([
   ['secretsSource', 'plan9://']
 ])
 
-export const resolvConfMount = { path: '/etc/resolv.conf', source: 'sandbox:///tmp/atlas/resolvconf/.+' } as const
+/** What the platform mounts into every container of a group. */
+export const resolvConfMount = {
+  path: '/etc/resolv.conf',
+  source: 'sandbox:///tmp/atlas/resolvconf/.+',
+  readOnly: false
+} as const
+
+const emptyDir = 'sandbox:///tmp/atlas/emptydir/.+'
+
+/** What a virtual node mounts into every container of a pod, each from a folder of its own. */
+export const virtualNodeMounts = [
+  { path: '/etc/resolv.conf', source: emptyDir, readOnly: false },
+  { path: '/var/run/secrets/kubernetes.io/serviceaccount', source: emptyDir, readOnly: true },
+  { path: '/etc/hosts', source: emptyDir, readOnly: false },
+  { path: '/dev/termination-log', source: emptyDir, readOnly: false },
+  { path: '/etc/hostname', source: emptyDir, readOnly: false }
+] as const
 export const configMapMount = { path: '/mnt/configmap', kind: 'emptyDir' } as const
 
 export const capabilitySets = ['ambient', 'bounding', 'effective', 'inheritable', 'permitted'] as const

@@ -3,7 +3,7 @@ import { encodeBase64, utf8 } from '../base/encoding.js'
 import { isJsonObject, type Json, type JsonObject } from '../base/json.js'
 import { UserError } from '../base/user-error.js'
 import { ArmTemplateError, type DeploymentContext } from './arm-expression.js'
-import { type ContainerOptions, type ImageFacts, translateContainer } from './container.js'
+import { type ContainerOptions, type ImageFacts, type TemplateForm, translateContainer } from './container.js'
 import type { WildcardQuestion } from './env-rules.js'
 import {
   currentFrame,
@@ -52,8 +52,8 @@ export interface PolicyInput {
   readonly parameters?: JsonObject
   /** Facts by image reference, as the template writes it after evaluation. */
   readonly images: Pick<ReadonlyMap<string, ImageFacts>, 'get'>
-  /** The template was made from an input file, whose containers say more of themselves than those of ARM. */
-  readonly isInputFile?: boolean
+  /** What the template was made from; ARM when left out. */
+  readonly form?: TemplateForm
   /** Needed only by templates whose containers use `resourceGroup()`, `subscription()` or `resourceId()`. */
   readonly context?: DeploymentContext
   readonly options?: PolicyOptions
@@ -138,16 +138,21 @@ export function groupNameOf(group: JsonObject, texts: TemplateTexts): string {
   }
 }
 
+/** The texts of a template as its form has them: only ARM and input files have expressions. */
+export function textsOf({ template, parameters, context, form }: Omit<PolicyInput, 'images'>): TemplateTexts {
+  return new TemplateTexts(template, parameters, context, form === 'virtual-node')
+}
+
 function generate(input: PolicyInput, questions: WildcardQuestion[]): readonly GroupPolicy[] {
   const { options = {} } = input
   checkOptions(options)
-  const texts = new TemplateTexts(input.template, input.parameters, input.context)
+  const texts = textsOf(input)
   return containerGroups(input.template).map((group) => generateGroup(group, input, texts, questions))
 }
 
 function generateGroup(
   group: JsonObject,
-  { images, options = {}, isInputFile = false }: PolicyInput,
+  { images, options = {}, form = 'arm' }: PolicyInput,
   texts: TemplateTexts,
   questions: WildcardQuestion[]
 ): GroupPolicy {
@@ -159,7 +164,7 @@ function generateGroup(
   const volumes = listOf(resolved(properties, 'volumes', texts), 'volumes')
   const listed = ['containers', 'initContainers'].map((name) => listOf(resolvedOuter(properties, name, texts), name))
   if (listed[0]?.length === 0) throw templateError(`container group "${groupName}" has no containers`)
-  const translation = { images, texts, volumes, options: containerOptions(options, isInputFile), questions, warnings }
+  const translation = { images, texts, volumes, options: containerOptions(options, form), questions, warnings }
   const translated = listed.flat().map((container) => translateContainer(container, translation))
   const kept = translated.filter((container) => container !== undefined)
   const containers = kept.map(({ rules }) => rules)
@@ -251,19 +256,19 @@ function refuseStandaloneFragments(properties: JsonObject, groupName: string): v
   throw templateError(`container group "${groupName}" lists standaloneFragments, whose signed contents are not read`)
 }
 
-function containerOptions(options: PolicyOptions, isInputFile: boolean): ContainerOptions {
+function containerOptions(options: PolicyOptions, form: TemplateForm): ContainerOptions {
   return {
     allowStdioAccess: !options.disableStdio,
     debugMode: options.debugMode ?? false,
     omitId: options.omitId ?? false,
     platformIdentityRules: options.platformIdentityRules ?? false,
     refuseNullCommand: options.refuseNullCommand ?? false,
-    isInputFile,
+    form,
     decisions: {
       wildcard: options.wildcardParameters ?? [],
       leaveOut: options.omittedParameters ?? [],
       decide: options.decideWildcard ?? (() => undefined),
-      takesPatterns: isInputFile
+      takesPatterns: form !== 'arm'
     }
   }
 }

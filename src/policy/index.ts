@@ -6,7 +6,7 @@ export {
   type TemplateOutput,
   templateScope
 } from './arm-template.js'
-export type { ImageFacts } from './container.js'
+export type { ImageFacts, TemplateForm } from './container.js'
 export type { WildcardQuestion } from './env-rules.js'
 export { type FragmentImport, type FrameVersion, openDoorHostData } from './frames.js'
 export {
@@ -17,7 +17,13 @@ export {
   templateNeeds,
   wildcardQuestions
 } from './generate.js'
-export { describeExistingPolicies, existingPolicies, type ExistingPolicy, injectPolicies } from './inject.js'
+export {
+  decodePolicy,
+  describeExistingPolicies,
+  existingPolicies,
+  type ExistingPolicy,
+  injectPolicies
+} from './inject.js'
 export { templateOfImage, templateOfInputFile } from './input-file.js'
 export { differenceFromExisting } from './policy-difference.js'
 export {
@@ -49,3 +55,10 @@ export {
   type ReleasePolicy,
   sameReleasePolicy
 } from './release-policy.js'
+export { openGuest } from './guest.js'
+export { comparePolicies, type ComparisonFinding, describeFinding, type PolicyComparison } from './policy-comparison.js'
+export { type ExplainedContainer, explainPolicy, type PolicyExplanation } from './policy-explanation.js'
+export { policyOfFile } from './policy-text.js'
+export { pythonYaml } from './python-yaml.js'
+export { identityAnnotation, podsOfManifest, type PodResource, withPolicyAnnotation } from './pod.js'
+export { type SimulatedContainer, type SimulatedGroup, simulateTemplate } from './simulation.js'

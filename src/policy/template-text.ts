@@ -25,7 +25,13 @@ export class TemplateTexts {
   private readonly values: JsonObject
 
   /** `parameterFile` is the JSON of a parameter file: `{ parameters: { name: { value } } }`. */
-  constructor(template: JsonObject, parameterFile: JsonObject | undefined, context: DeploymentContext | undefined) {
+  constructor(
+    template: JsonObject,
+    parameterFile: JsonObject | undefined,
+    context: DeploymentContext | undefined,
+    /** The texts are what they are; none is an expression. */
+    private readonly isPlain = false
+  ) {
     this.values = parameterFile === undefined ? {} : parameterValues(parameterFile)
     this.declared = inTemplate('parameters', () => declaredParameters(template))
     for (const name of Object.keys(this.values)) {
@@ -58,6 +64,7 @@ export class TemplateTexts {
 
   /** The value of an environment variable, or the declared parameter that it needs and has no value. */
   environmentValue(text: string, where: string): string | ValueWithoutParameter {
+    if (this.isPlain) return text
     const [, kind, name] = reference.exec(text) ?? []
     if (kind === 'parameters' && name !== undefined && !this.hasValue(name, where)) return { parameter: name }
     const value = scalarText(this.resolveText(text, where))
@@ -66,6 +73,7 @@ export class TemplateTexts {
   }
 
   private resolveText(text: string, where: string): Json {
+    if (this.isPlain) return text
     if (isExpression(text) || text.startsWith('[[')) return inTemplate(where, () => evaluateText(text, this.scope))
     const found = reference.exec(text)
     if (found === null) return text

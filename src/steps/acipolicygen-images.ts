@@ -12,6 +12,8 @@ export interface ImageSources {
   readonly openRegistryImage: (reference: string) => Promise<ImageContent>
   readonly note: (text: string) => void
   readonly warn: (text: string) => void
+  /** Whether to name layers without entries for parent directories, to which older hosts give other root hashes. */
+  readonly warnMissingParents?: boolean
   readonly signal: AbortSignal
 }
 
@@ -24,7 +26,7 @@ export async function readImages(
   const images = new Map<string, ImageFacts>()
   for (const reference of references) {
     const facts = await imageFacts(await open(reference), { signal: sources.signal })
-    for (const warning of facts.warnings) sources.warn(warning)
+    if (sources.warnMissingParents === true) for (const warning of facts.warnings) sources.warn(warning)
     images.set(reference, facts)
   }
   return images

@@ -1,19 +1,22 @@
 import writeFileAtomic from 'write-file-atomic'
-import type { JsonObject } from '../base/json.js'
 import { UserError } from '../base/user-error.js'
 import {
   describeExistingPolicies,
   differenceFromExisting,
+  type ExistingPolicy,
   existingPolicies,
   type FragmentImport,
   generatePolicies,
   type GroupPolicy,
   injectPolicies,
+  type PolicyInput,
   type PolicyOptions,
+  pythonYaml,
   templateNeeds,
   templateOfImage,
   templateOfInputFile,
-  type WildcardQuestion
+  type WildcardQuestion,
+  withPolicyAnnotation
 } from '../policy/index.js'
 import { type ImageSources, parseObject, readImages, readJsonFile, readTextFile } from './acipolicygen-images.js'
 
@@ -22,12 +25,20 @@ export type PolicySubject =
   | { readonly kind: 'template'; readonly file: string; readonly parametersFile: string | undefined }
   | { readonly kind: 'image'; readonly reference: string }
   | { readonly kind: 'input'; readonly file: string }
+  | { readonly kind: 'manifest'; readonly file: string }
 
 export interface PolicyRequest {
   readonly subject: PolicySubject
   readonly options: Pick<
     PolicyOptions,
-    'frame' | 'debugMode' | 'disableStdio' | 'infrastructureSvn' | 'excludeDefaultFragments' | 'omitId'
+    | 'frame'
+    | 'debugMode'
+    | 'disableStdio'
+    | 'infrastructureSvn'
+    | 'excludeDefaultFragments'
+    | 'omitId'
+    | 'platformIdentityRules'
+    | 'refuseNullCommand'
   >
   readonly approveWildcards: boolean
   readonly fragmentsFile: string | undefined
@@ -57,27 +68,36 @@ export interface PolicyReport {
  * @throws {UserError} for whatever acipolicygen ends with an error for
  */
 export async function acipolicygen(request: PolicyRequest, surroundings: PolicySurroundings): Promise<PolicyReport> {
-  const source = await readSubject(request.subject)
+  const sources = await readSubject(request.subject)
   if (request.mode === 'existing') {
-    const existing = existingPolicies(source.template, source.parameters)
-    return { stdout: describeExistingPolicies(existing), groups: [], isDifferent: false }
+    return {
+      stdout: describeExistingPolicies(sources.flatMap(({ existing }) => existing)),
+      groups: [],
+      isDifferent: false
+    }
   }
   const fragments = request.fragmentsFile === undefined ? [] : await readFragments(request.fragmentsFile)
-  const input = { ...source, options: { ...request.options, fragments, pretty: request.mode === 'pretty' } }
-  const needs = templateNeeds(input)
-  const answers = await decideWildcards(needs.questions, request.approveWildcards, surroundings)
-  const images = await readImages(needs.images, surroundings)
-  const policies = generatePolicies({
+  const inputs = sources.map(({ input }) => ({
     ...input,
-    images,
-    // The same template asks the same questions in the same order.
-    options: { ...input.options, decideWildcard: () => answers.shift() }
-  })
+    options: { ...request.options, fragments, pretty: request.mode === 'pretty' }
+  }))
+  const needs = inputs.map(templateNeeds)
+  const questions = needs.flatMap((need) => need.questions)
+  const answers = await decideWildcards(questions, request.approveWildcards, surroundings)
+  const images = await readImages([...new Set(needs.flatMap((need) => need.images))], surroundings)
+  const policies = inputs.flatMap((input) =>
+    generatePolicies({
+      ...input,
+      images,
+      // The same template asks the same questions in the same order.
+      options: { ...input.options, decideWildcard: () => answers.shift() }
+    })
+  )
   for (const warning of new Set(policies.flatMap(({ warnings }) => warnings))) surroundings.warn(warning)
-  if (request.mode === 'difference') return reportDifference(source, policies, surroundings)
-  if (request.mode === 'write' && request.subject.kind === 'template') {
-    return writeTemplate(request.subject.file, source, policies, surroundings)
-  }
+  const existing = sources.flatMap((source) => source.existing)
+  if (request.mode === 'difference') return reportDifference(existing, policies, surroundings)
+  const write = sources[0]?.write
+  if (request.mode === 'write' && write !== undefined) return writePolicies(write, existing, policies, surroundings)
   const isText = request.mode === 'text' || request.mode === 'pretty'
   return {
     stdout: policies.map(({ rego, base64 }) => `${isText ? rego : base64}\n\n\n`).join(''),
@@ -86,30 +106,74 @@ export async function acipolicygen(request: PolicyRequest, surroundings: PolicyS
   }
 }
 
+/** A template that policies are made of, on its own or from a file of another form. */
 interface Source {
-  /** The file's own text, which says how each number is spelled. */
-  readonly text: string
-  readonly template: JsonObject
-  readonly parameters?: JsonObject
-  readonly isInputFile?: boolean
+  readonly input: Pick<PolicyInput, 'template' | 'parameters' | 'form'>
+  /** The policies that it holds, one for each container group. */
+  readonly existing: readonly ExistingPolicy[]
+  /** Where policies are written into the file that it came from: how, and what the question whether to overwrite calls it. */
+  readonly write?: PolicyWriter
 }
 
-async function readSubject(subject: PolicySubject): Promise<Source> {
+interface PolicyWriter {
+  readonly file: string
+  readonly place: (name: string) => string
+  /** The file's text with the policies; a group or pod without one keeps what it has. */
+  readonly textWith: (policies: readonly (GroupPolicy | undefined)[]) => string
+}
+
+async function readSubject(subject: PolicySubject): Promise<readonly Source[]> {
   switch (subject.kind) {
     case 'image':
-      return { text: '', template: templateOfImage(subject.reference) }
+      return [{ input: { template: templateOfImage(subject.reference) }, existing: [] }]
     case 'input':
-      return { text: '', template: templateOfInputFile(await readJsonFile(subject.file)), isInputFile: true }
-    case 'template': {
-      const text = await readTextFile(subject.file)
-      const parameters = subject.parametersFile === undefined ? {} : await parametersOf(subject.parametersFile)
-      return { text, template: parseObject(subject.file, text), ...parameters }
+      return [
+        { input: { template: templateOfInputFile(await readJsonFile(subject.file)), form: 'input-file' }, existing: [] }
+      ]
+    case 'template':
+      return [await readTemplate(subject.file, subject.parametersFile)]
+    case 'manifest':
+      return readPods(subject.file)
+  }
+}
+
+async function readTemplate(file: string, parametersFile: string | undefined): Promise<Source> {
+  // The file's own text says how each number is spelled.
+  const text = await readTextFile(file)
+  const template = parseObject(file, text)
+  const parameters = parametersFile === undefined ? {} : { parameters: await readJsonFile(parametersFile) }
+  return {
+    input: { template, ...parameters },
+    existing: existingPolicies(template, parameters.parameters),
+    write: {
+      file,
+      place: (name) => `container group "${name}" in the ARM Template`,
+      textWith: (policies) => injectPolicies(text, policies)
     }
   }
 }
 
-async function parametersOf(file: string): Promise<{ readonly parameters: JsonObject }> {
-  return { parameters: await readJsonFile(file) }
+async function readPods(file: string): Promise<readonly Source[]> {
+  const { readManifest } = await import('./manifest.js')
+  const { documents, pods } = await readManifest(file)
+  const write: PolicyWriter = {
+    file,
+    place: (name) => `pod "${name}" in the YAML file`,
+    textWith: (policies) => {
+      const byDocument = new Map(pods.map(({ index }, pod) => [index, policies[pod]]))
+      return pythonYaml(
+        documents.map((document, index) => {
+          const policy = byDocument.get(index)
+          return policy === undefined ? document : withPolicyAnnotation(document, policy.base64)
+        })
+      )
+    }
+  }
+  return pods.map(({ name, template, existingPolicy }) => ({
+    input: { template, form: 'virtual-node' },
+    existing: [{ groupName: name, base64: existingPolicy }],
+    write
+  }))
 }
 
 /** `fragments` and `standaloneFragments` of a fragments file; what they have to hold is checked where they are used. */
@@ -155,23 +219,22 @@ async function answerTo(text: string, { ask, signal }: PolicySurroundings, remed
   })
 }
 
-async function writeTemplate(
-  file: string,
-  { text, template, parameters }: Source,
+async function writePolicies(
+  { file, place, textWith }: PolicyWriter,
+  existing: readonly ExistingPolicy[],
   policies: readonly GroupPolicy[],
   surroundings: PolicySurroundings
 ): Promise<PolicyReport> {
-  const existing = existingPolicies(template, parameters)
   const accepted: (GroupPolicy | undefined)[] = []
   let stdout = ''
   for (const [index, policy] of policies.entries()) {
     const held = existing[index]
     if (held !== undefined && held.base64 !== '') {
-      const question = `Do you want to overwrite the CCE Policy currently in container group "${held.groupName}" in the ARM Template? (y/n) `
+      const question = `Do you want to overwrite the CCE Policy currently in ${place(held.groupName)}? (y/n) `
       const before = stdout
       stdout = ''
-      if ((await answerTo(before + question, surroundings, 'an empty ccePolicy in the template')) !== 'y') {
-        surroundings.note(`container group "${held.groupName}" keeps the policy that it has`)
+      if ((await answerTo(before + question, surroundings, 'an empty policy in the file')) !== 'y') {
+        surroundings.note(`${place(held.groupName)} keeps the policy that it has`)
         accepted.push(undefined)
         continue
       }
@@ -180,7 +243,7 @@ async function writeTemplate(
     stdout += `${policy.hostData}\n`
   }
   if (accepted.some((policy) => policy !== undefined)) {
-    await writeFileAtomic(file, injectPolicies(text, accepted)).catch((cause: unknown) => {
+    await writeFileAtomic(file, textWith(accepted)).catch((cause: unknown) => {
       throw new UserError('machine', 'policy.unwritable', `${file} cannot be written`, { cause })
     })
   }
@@ -188,11 +251,10 @@ async function writeTemplate(
 }
 
 function reportDifference(
-  { template, parameters }: Source,
+  existing: readonly ExistingPolicy[],
   policies: readonly GroupPolicy[],
   { warn }: PolicySurroundings
 ): PolicyReport {
-  const existing = existingPolicies(template, parameters)
   const lines = policies.map((policy, index) => {
     const { differences, warnings } = differenceFromExisting(existing[index] ?? { groupName: '', base64: '' }, policy)
     for (const warning of warnings) warn(warning)

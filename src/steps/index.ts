@@ -10,6 +10,7 @@ import type { Step, StepId } from './run.js'
 import { smokeStep } from './smoke-test.js'
 import { policyStep } from './write-policy.js'
 
+export { type BuildCheck, checkBuild } from './build-image-check.js'
 export { deleteAll, deletions } from './down.js'
 export { type Progress, RunResults, runSteps, type StepReport } from './graph.js'
 export { takeLock } from './lock.js'

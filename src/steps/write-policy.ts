@@ -1,17 +1,14 @@
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import writeFileAtomic from 'write-file-atomic'
-import { sha256Hex, type Sha256Hex } from '../base/digest.js'
-import { decodeBase64, utf8 } from '../base/encoding.js'
-import { isJsonObject, type JsonObject } from '../base/json.js'
-import { UserError } from '../base/user-error.js'
+import type { JsonObject } from '../base/json.js'
 import { strictTrustPolicy, type TrustPolicy } from '../client/index.js'
 import { type Image, imageFacts } from '../image/index.js'
 import { fillTemplate } from '../plan/template.js'
-import { createReleasePolicy, encodeReleasePolicy, type ImageFacts, injectPolicies } from '../policy/index.js'
-import { deployedPolicy, type ImageLayers, policyApi, publicTemplate } from '../release/index.js'
+import { createReleasePolicy, encodeReleasePolicy, type ImageFacts } from '../policy/index.js'
+import { type ImageLayers, publicTemplate } from '../release/index.js'
 import { groupValues } from './group-values.js'
+import { apiOf, policyOfEngine } from './policy-engines.js'
 import { layersOf, releaseText } from './release-file.js'
 import type { Note, PolicyOutput, Results, Run, Step } from './run.js'
 
@@ -25,8 +22,7 @@ export const policyStep: Step<'policy'> = {
   title: 'policy',
   needs: ['image', 'attestation', 'vault', 'identity'],
   async observe(run, results, note) {
-    const sidecar = await pinSidecar(run, note)
-    const { output, texts } = await derivePolicy(run, results, sidecar.pinned, note)
+    const { output, texts, sidecar } = await derivePolicy(run, results, note)
     const stale = await staleFiles(output.files, texts)
     for (const warning of output.warnings) note(warning)
     if (stale.length === 0 && sidecar.isRecorded) return { action: 'none', output }
@@ -49,9 +45,11 @@ export const policyStep: Step<'policy'> = {
   }
 }
 
-type FileId = keyof PolicyOutput['files']
+/** The files of a policy, by what is in them. */
+export type FileId = keyof PolicyOutput['files']
 
-const fileNames: Readonly<Record<FileId, string>> = {
+/** What they are called in the policy folder. */
+export const fileNames: Readonly<Record<FileId, string>> = {
   policy: 'policy.rego',
   template: 'template.json',
   releasePolicy: 'skr-policy.json',
@@ -59,28 +57,22 @@ const fileNames: Readonly<Record<FileId, string>> = {
   release: 'release.json'
 }
 
-async function derivePolicy(
-  run: Run,
-  results: Results,
-  sidecarImage: string,
-  note: Note
-): Promise<{ output: PolicyOutput; texts: Readonly<Record<FileId, string>> }> {
+/** A policy with all that is made from it, in memory. */
+export interface DerivedPolicy {
+  readonly output: PolicyOutput
+  /** What the files should hold. */
+  readonly texts: Readonly<Record<FileId, string>>
+  readonly sidecar: { readonly pinned: string; readonly isRecorded: boolean }
+}
+
+/** Makes the policy from the outputs of the steps before it; writes nothing but the cache of root hashes. */
+export async function derivePolicy(run: Run, results: Results, note: Note): Promise<DerivedPolicy> {
   const { attestUri } = results.get('attestation')
   const pinned = results.get('image')
-  const routerImage = pinned.reference
-  const facts = await factsOf(run, [routerImage, sidecarImage], note)
-  const filled = fillTemplate(
-    run.assets.template,
-    groupValues(run, {
-      identityId: results.get('identity').id,
-      routerImage,
-      sidecarImage,
-      attestUri,
-      vaultUri: results.get('vault').vaultUri
-    })
-  )
-  const engine = run.config.policy.engine === 'az' ? ('az' as const) : ('native' as const)
-  const made = engine === 'az' ? await azPolicy(run, filled) : nativePolicy(filled, facts.images)
+  const { values, facts, sidecar } = await measuredGroup(run, results, note)
+  const filled = fillTemplate(run.assets.template, values)
+  const made = await policyOfEngine(run, filled, facts.images)
+  const { engine } = made
   const releasePolicy = encodeReleasePolicy(createReleasePolicy({ authority: attestUri, hostData: [made.hostData] }))
   const trust: TrustPolicy = strictTrustPolicy({
     hostData: [made.hostData],
@@ -94,7 +86,7 @@ async function derivePolicy(
     {
       layers: facts.released,
       template: publicTemplate(filled),
-      policy: { api: apiOf(made.rego), engine, text: made.rego },
+      policy: { api: apiOf(made.rego), engine: engine === 'az' ? 'az' : 'native', text: made.rego },
       hostData: made.hostData
     }
   )
@@ -122,8 +114,24 @@ async function derivePolicy(
       releasePolicy: `${releasePolicy}\n`,
       trust: `${JSON.stringify(trust, null, 2)}\n`,
       release
-    }
+    },
+    sidecar
   }
+}
+
+/** What the containers are made of: images pinned and measured, and the values of this deployment. */
+export async function measuredGroup(run: Run, results: Results, note: Note) {
+  const sidecar = await pinSidecar(run, note)
+  const routerImage = results.get('image').reference
+  const facts = await factsOf(run, [routerImage, sidecar.pinned], note)
+  const values = groupValues(run, {
+    identityId: results.get('identity').id,
+    routerImage,
+    sidecarImage: sidecar.pinned,
+    attestUri: results.get('attestation').attestUri,
+    vaultUri: results.get('vault').vaultUri
+  })
+  return { values, facts, sidecar }
 }
 
 /**
@@ -158,86 +166,6 @@ async function factsOf(run: Run, references: readonly [string, ...string[]], not
   const [router] = opened
   if (router === undefined) throw new Error('the router has an image')
   return { images, router, released, warnings }
-}
-
-interface MadePolicy {
-  readonly rego: string
-  readonly hostData: Sha256Hex
-  readonly templateText: string
-  readonly warnings: readonly string[]
-}
-
-function nativePolicy(template: JsonObject, images: ReadonlyMap<string, ImageFacts>): MadePolicy {
-  const policy = deployedPolicy(template, images)
-  return {
-    rego: policy.rego,
-    hostData: policy.hostData,
-    templateText: injectPolicies(template, [policy]),
-    warnings: policy.warnings
-  }
-}
-
-function apiOf(rego: string): string {
-  const api = policyApi(rego)
-  if (api !== undefined) return api
-  throw new UserError('machine', 'policy.az-failed', 'az confcom acipolicygen wrote a policy without an API version', {
-    next: ['az extension add --name confcom --upgrade', 'set policy.engine: native in confrouter.yaml']
-  })
-}
-
-/**
- * The real tool writes the policy into the template file; the text and its hash are read back from
- * there. It may make a pattern of `sealedSecrets`, the one parameter that has no value on purpose.
- */
-async function azPolicy(run: Run, template: JsonObject): Promise<MadePolicy> {
-  const { acipolicygen } = await import('../exec/index.js')
-  const folder = await mkdtemp(join(tmpdir(), 'confrouter-'))
-  try {
-    const file = join(folder, 'template.json')
-    await writeFile(file, JSON.stringify(template, null, 2))
-    await acipolicygen({ templateFile: file, approveWildcards: true, signal: run.signal })
-    const templateText = await readFile(file, 'utf8')
-    const bytes = decodeBase64(ccePolicyOf(JSON.parse(templateText)), 'ccePolicy')
-    const rego = utf8.decode(bytes)
-    refuseWithoutIdentityRules(rego)
-    return { rego, hostData: sha256Hex(bytes), templateText, warnings: [] }
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-  }
-}
-
-/**
- * Since September 2026 ACI passes these to a group with an identity. A policy without rules for them
- * drops them, and then the sidecar gets no token (docs/errors.md, policy.az-too-old).
- */
-function refuseWithoutIdentityRules(rego: string): void {
-  const missing = ['APP_IDENTITY_ENDPOINT', 'IDENTITY_ENDPOINT', 'IMDS_ENDPOINT'].filter(
-    (name) => !rego.includes(`"${name}=`)
-  )
-  if (missing.length === 0) return
-  throw new UserError(
-    'machine',
-    'policy.az-too-old',
-    `the policy of az confcom has no rules for ${missing.join(', ')}`,
-    {
-      why: 'ACI injects these variables, and the sidecar gets no token without them',
-      next: ['az extension update --name confcom', 'set policy.engine: native in confrouter.yaml']
-    }
-  )
-}
-
-function ccePolicyOf(template: unknown): string {
-  const resources = isJsonObject(template) && Array.isArray(template['resources']) ? template['resources'] : []
-  const [resource] = resources as readonly {
-    properties?: { confidentialComputeProperties?: { ccePolicy?: unknown } }
-  }[]
-  const policy = resource?.properties?.confidentialComputeProperties?.ccePolicy
-  if (typeof policy !== 'string' || policy === '') {
-    throw new UserError('machine', 'policy.az-failed', 'az confcom acipolicygen left no policy in the template', {
-      next: ['az extension add --name confcom --upgrade', 'set policy.engine: native in confrouter.yaml']
-    })
-  }
-  return policy
 }
 
 async function staleFiles(

@@ -68,6 +68,8 @@ export interface Terminal {
   debug(text: string): void
   confirm(confirmation: Confirmation): Promise<boolean>
   askText(question: TextQuestion): Promise<string>
+  /** Characters in a line of stdout; a usual number where it is no terminal. */
+  readonly width: number
   /** Looks of the two streams, for text that a command composes. */
   readonly styles: { readonly stdout: Appearance; readonly stderr: Appearance }
 }
@@ -97,6 +99,7 @@ export function createTerminal(options: TerminalOptions): Terminal {
 
   return {
     styles,
+    width: stdout.columns === undefined || stdout.columns === 0 ? usualWidth : stdout.columns,
     result: ({ human, json: document }) => {
       if (answered) throw new Error('a command has one result')
       answered = true
@@ -154,6 +157,9 @@ export function createTerminal(options: TerminalOptions): Terminal {
     }
   }
 }
+
+/** Of a file or pipe that the result goes to. */
+const usualWidth = 120
 
 const ignore = () => undefined
 

@@ -35,9 +35,7 @@ const frames = [
 /** Cases that are run nowhere, and why. */
 const notRun: Readonly<Record<string, string>> = {
   'include-fragments-covering': 'needs oras: what a fragment in a registry covers is not read, so its container stays',
-  'validate-sidecar': 'needs docker: compares a sidecar with the one at its registry, and fails there without it',
-  'virtual-node-yaml': 'a pod of Kubernetes, not a container group; --virtual-node-yaml is not taken',
-  'virtual-node-yaml-outraw': 'a pod of Kubernetes, not a container group; --virtual-node-yaml is not taken'
+  'validate-sidecar': 'needs docker: compares a sidecar with the one at its registry, and fails there without it'
 }
 
 /** Cases where something else is right than what the real tool does; each has a test of its own below. */
@@ -77,6 +75,8 @@ describe('policy with the arguments of acipolicygen', () => {
         const run = await runCase(name, { frame })
         // As a whole, so that a failure shows what stderr said.
         expect(run).toMatchObject({ code: meta.exit_code, stdout: expectedOutput(name, infix) })
+        const pod = [`pod.yaml`, `pod.out${infix}.yaml`].filter((file) => has(name, file)).at(-1)
+        if (pod !== undefined) expect(readFileSync(join(run.folder, 'pod.yaml'), 'utf8')).toBe(read(name, pod))
         const written = ['template.in.json', `template.out${infix}.json`].filter((file) => has(name, file)).at(-1)
         if (written !== undefined)
           expect(readFileSync(join(run.folder, 'template.json'), 'utf8')).toBe(read(name, written))
@@ -290,7 +290,6 @@ describe('the flags of policy -a', () => {
       ['-a', 'template.json', '--config', 'confrouter.yaml'],
       ['-a', 'template.json', '--yes'],
       ['-a', 'template.json', '-v'],
-      ['-a', 'template.json', '--virtual-node-yaml', 'pod.yaml'],
       ['--outraw'],
       ['--approve-wildcards']
     ]) {
@@ -298,6 +297,35 @@ describe('the flags of policy -a', () => {
       expect([args, run.code]).toEqual([args, 2])
       expect(run.stderr).toContain('unknown option')
     }
+  })
+
+  it('add our own rules and refusals only when they are asked for', async () => {
+    const folder = folderOf({ 'template.json': template([container()]) })
+    const print = (...more: readonly string[]) =>
+      confrouter(['-a', join(folder, 'template.json'), '--tar', tiny, '--outraw', ...more])
+    expect((await print()).stdout).not.toContain('IMDS_ENDPOINT')
+    expect((await print('--identity-endpoint-rules')).stdout).toContain('"IMDS_ENDPOINT=.+"')
+    const plain = await print('--warn-missing-parents', '--refuse-null-command')
+    expect(plain).toMatchObject({ code: 0, stdout: (await print()).stdout })
+  })
+
+  it('take one subject, and a manifest is one', async () => {
+    const run = await confrouter(['-a', 'template.json', '--virtual-node-yaml', 'pod.yaml'])
+    expect(run.code).toBe(1)
+    expect(run.stderr).toContain('two of -a, --image, -i and --virtual-node-yaml')
+  })
+
+  it('ask before the policy of a pod is overwritten, and then keep it or not', async () => {
+    const pod = readFileSync(join(cases, 'virtual-node-yaml', 'pod.out.yaml'), 'utf8')
+    const folder = folderOf({ 'pod.yaml': pod })
+    const args = ['--virtual-node-yaml', join(folder, 'pod.yaml'), '--tar', tiny]
+    expect((await confrouter([...args, '--diff'])).stdout).toBe('Existing policy and Template match\n')
+    expect((await confrouter(args, 'n\n')).stdout).toContain('pod "p" in the YAML file? (y/n)')
+    expect(readFileSync(join(folder, 'pod.yaml'), 'utf8')).toBe(pod)
+    expect((await confrouter(args, 'y\n')).code).toBe(0)
+    expect(readFileSync(join(folder, 'pod.yaml'), 'utf8')).toBe(
+      readFileSync(join(cases, 'virtual-node-yaml', 'pod.out.2x.yaml'), 'utf8')
+    )
   })
 
   it('are told by the help of the other form', async () => {
@@ -439,7 +467,7 @@ async function runCase(name: string, { frame, more = [] }: CaseOptions) {
   const args = meta.command
     .replace('az confcom acipolicygen ', '')
     .split(' ')
-    .map((argument) => (/\.(?:json|tar)$/.test(argument) ? join(folder, argument) : argument))
+    .map((argument) => (/\.(?:json|tar|yaml)$/.test(argument) ? join(folder, argument) : argument))
   const hasDocker = name.startsWith('docker-')
   return {
     folder,

@@ -5,9 +5,9 @@ import { images, templateOf } from './vectors.js'
 
 const image = 'localhost/tiny:1'
 
-function regoOf(properties: JsonObject, isInputFile = true): string {
+function regoOf(properties: JsonObject, form: 'arm' | 'input-file' = 'input-file'): string {
   const template = templateOfInputFile({ containers: [{ name: 'a', properties: { image, ...properties } }] })
-  return generatePolicies({ template, images, isInputFile })[0]?.rego ?? ''
+  return generatePolicies({ template, images, form })[0]?.rego ?? ''
 }
 
 describe('an input file', () => {
@@ -29,7 +29,7 @@ describe('an input file', () => {
         execProcesses: [{ command: ['ls'] }],
         environmentVariables: [{ name: 'R', value: 'x.*', regex: true }]
       },
-      false
+      'arm'
     )
     expect(rego).not.toContain('/wd')
     expect(rego).not.toContain('"ls"')

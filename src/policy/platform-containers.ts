@@ -1,12 +1,14 @@
-import { parseSha256Hex } from '../../../base/digest.js'
-import type { CcePolicy, ContainerRequest, Enforcer } from '../../../policy/index.js'
+import { parseSha256Hex, type Sha256Hex } from '../base/digest.js'
+import type { CcePolicy } from './cce-policy.js'
+import type { ContainerRequest, Enforcer } from './enforcement.js'
+import { infrastructureFragment } from './frames.js'
 
 /** A container of the platform's own, which is not in the template and which the policy has to allow all the same. */
 export type PlatformDenial =
   | {
       readonly kind: 'mount'
       readonly container: string
-      readonly rootHash: string
+      readonly rootHash: Sha256Hex
       readonly errors: readonly string[]
     }
   | {
@@ -17,7 +19,6 @@ export type PlatformDenial =
     }
 
 const pauseLayer = parseSha256Hex('16b514057a06ad665f92c02863aca074fd5976c755d26bff16365299169e8415', 'pause layer')
-const infrastructureFeed = 'mcr.microsoft.com/aci/aci-cc-infra-fragment'
 
 /** Holds the group's namespaces; each group begins with it. */
 const pause: ContainerRequest = {
@@ -44,7 +45,8 @@ export function denialOfPlatform(policy: CcePolicy, enforcer: Enforcer): Platfor
   if (!created.allowed) {
     return { kind: 'create', container: 'pause-container', request: pause, errors: created.errors }
   }
-  if (policy.kind === 'open-door' || policy.fragments.some(({ feed }) => feed === infrastructureFeed)) return undefined
+  if (policy.kind === 'open-door' || policy.fragments.some(({ feed }) => feed === infrastructureFragment.feed))
+    return undefined
   const errors = ['no matching containers for overlay']
   return { kind: 'create', container: 'infrastructure-container', request: infrastructure, errors }
 }
