@@ -163,6 +163,7 @@ function appFor(io: Io, terminal: Terminal, options: OutputOptions): Omit<App, '
       serve: async (options) => (await control()).serve(options),
       stop: async (options) => (await control()).stop(options),
       status: async (options) => (await control()).status(options),
+      settings: async (options) => (await control()).settings(options),
       reset: async (options) => (await control()).reset(options)
     }
   }

@@ -64,8 +64,17 @@ export interface EmulatorControl {
   serve(options: EmulatorOptions): Promise<void>
   stop(options: { readonly stateDir: string }): Promise<EmulatorStatus>
   status(options: { readonly stateDir: string }): Promise<EmulatorStatus>
+  /** What other programs need to use it. Fails with a `UserError` `emulator.not-running`. */
+  settings(options: { readonly stateDir: string }): Promise<EmulatorSettings>
   /** Stops it and deletes its state. */
   reset(options: { readonly stateDir: string }): Promise<EmulatorStatus>
+}
+
+export interface EmulatorSettings {
+  /** Environment variables of the real `az` and of the Azure SDKs. One of them is the operator's secret. */
+  readonly variables: Readonly<Record<string, string>>
+  /** Commands by which `az` learns of this cloud and logs in; each is done once. */
+  readonly azSetup: readonly string[]
 }
 
 export interface EmulatorOptions {

@@ -11,7 +11,7 @@ interface Options {
 }
 
 export function emulatorCommand(execute: Execute): Command {
-  const emulator = new Command('emulator').description('Azure on loopback: start, stop, status, reset')
+  const emulator = new Command('emulator').description('Azure on loopback: start, stop, status, env, reset')
   const add = (
     name: string,
     description: string,
@@ -29,7 +29,9 @@ export function emulatorCommand(execute: Execute): Command {
     emulator.addCommand(command.action(execute<Options>(`emulator ${name}`, verb)))
   }
   add('start', 'start it in the background, or say where it runs', start, [
-    new Option('--port <port>', 'port of the ARM endpoint on 127.0.0.1').argParser(number(1, 65535)),
+    new Option('--port <port>', 'port of the ARM endpoint on 127.0.0.1')
+      .env('CONFROUTER_EMULATOR_PORT')
+      .argParser(number(1, 65535)),
     new Option('--rbac-delay <seconds>', 'how long a new role assignment takes to reach a vault').argParser(
       number(0, 3600)
     ),
@@ -39,6 +41,7 @@ export function emulatorCommand(execute: Execute): Command {
     show(app, 'stop', app.emulator.stop(options))
   )
   add('status', 'say whether it runs and where', (app, options) => show(app, 'status', app.emulator.status(options)))
+  add('env', 'print what az and the Azure SDKs need to use it, for a shell', printSettings)
   add('reset', 'stop it and delete all its resources', (app, options) =>
     show(app, 'reset', app.emulator.reset(options))
   )
@@ -51,6 +54,24 @@ async function start(app: App, options: Options): Promise<void> {
   if (options.foreground === true) await app.emulator.serve(wanted)
   else await show(app, 'start', app.emulator.start(wanted))
 }
+
+async function printSettings(app: App, options: Options): Promise<void> {
+  const { variables, azSetup } = await app.emulator.settings(options)
+  const lines = [
+    ...Object.entries(variables).map(([name, value]) => `export ${name}=${quoted(value)}`),
+    '',
+    '# once, for az:',
+    ...azSetup.map((command) => `#   ${command}`),
+    '# az reaches a vault by its name, which needs a line in /etc/hosts: 127.0.0.1 NAME.vault.localhost'
+  ]
+  app.terminal.result({
+    human: lines.join('\n'),
+    json: { schemaVersion: 1, ok: true, command: 'emulator env', variables, azSetup }
+  })
+}
+
+/** For a POSIX shell. */
+const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`
 
 async function show(app: App, verb: string, action: Promise<EmulatorStatus>): Promise<void> {
   const status = await action

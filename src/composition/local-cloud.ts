@@ -8,6 +8,7 @@ import type { EmulatorControl, EmulatorOptions, EmulatorStatus } from '../comman
 import { commandsFor } from '../emulator/command-line.js'
 import { resetEmulator, stopEmulator } from '../emulator/control.js'
 import { type EmulatorEnvironment, isAlive, readEnvironment } from '../emulator/environment.js'
+import { settingsOf } from './emulator-settings.js'
 import { programs } from './package-files.js'
 
 /** The emulator as one more cloud: its endpoints, root and credential. */
@@ -150,6 +151,11 @@ export function emulatorControl(signal: AbortSignal): EmulatorControl {
     async status({ stateDir }) {
       return describe(stateDir, await runningEmulator(stateDir))
     },
+    async settings({ stateDir }) {
+      const environment = await runningEmulator(stateDir)
+      if (environment === undefined) throw notRunning(stateDir)
+      return settingsOf(environment, emulatorDirectory(stateDir))
+    },
     async reset({ stateDir }) {
       await resetEmulator(emulatorDirectory(stateDir))
       // What was recorded about its resources is void with them.
@@ -157,6 +163,12 @@ export function emulatorControl(signal: AbortSignal): EmulatorControl {
       return describe(stateDir, undefined)
     }
   }
+}
+
+function notRunning(stateDir: string): UserError {
+  return new UserError('machine', 'emulator.not-running', `no emulator runs in ${stateDir}`, {
+    next: commandsFor(emulatorDirectory(stateDir), 'start')
+  })
 }
 
 function describe(stateDir: string, environment: EmulatorEnvironment | undefined): EmulatorStatus {

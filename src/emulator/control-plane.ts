@@ -1,6 +1,7 @@
 import type { DirectoryIdentity } from './directory-identity.js'
 import { attestationDataPlane, vaultDataPlane } from './data-planes.js'
 import type { SimulatedHardware } from './hardware/simulated-hardware.js'
+import type { Handler } from './http.js'
 import type { OpenListeners } from './listeners.js'
 import { type ContainerGroups, createContainerGroups } from './services/aci/container-groups.js'
 import type { RestartTiming } from './services/aci/container-supervisor.js'
@@ -22,6 +23,7 @@ import {
   type ResourceType
 } from './services/arm/resource-groups.js'
 import { isWithin, resourceGroupId, resourceGroupOf, resourceTypeOf } from './services/arm/resource-id.js'
+import { resourceRoutes } from './services/arm/resources.js'
 import { createResourceManager, type ResourceManager } from './services/arm/resource-manager.js'
 import { createResourceProviders } from './services/arm/resource-providers.js'
 import { removeAssignments, roleAssignmentRoutes } from './services/arm/role-assignments.js'
@@ -58,6 +60,8 @@ export interface ControlPlane {
   readonly resourceManager: ResourceManager
   readonly containerGroups: ContainerGroups
   readonly identities: Identities
+  /** What answers for a vault that is addressed by its name. */
+  readonly vaultByName: (name: string) => Handler
   /** Continues where an emulator before this one stopped. */
   restore(): Promise<void>
   close(): Promise<void>
@@ -94,23 +98,24 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
     dataPlane: attestationDataPlane({ store, listeners, hardware, clock }),
     removeAssignments: endAssignments
   })
+  const dataPlane = vaultDataPlane({
+    store,
+    listeners,
+    access,
+    tenantId,
+    authorityHost: options.armOrigin,
+    ca: options.ca,
+    clock,
+    find: (name) => {
+      const vault = vaults.get(name)
+      return vault && { vault, resourceId: vaults.resourceId(vault) }
+    }
+  })
   const vaults = createVaults({
     subscriptionId,
     tenantId,
     vaults: store.collection('vaults'),
-    dataPlane: vaultDataPlane({
-      store,
-      listeners,
-      access,
-      tenantId,
-      authorityHost: options.armOrigin,
-      ca: options.ca,
-      clock,
-      find: (name) => {
-        const vault = vaults.get(name)
-        return vault && { vault, resourceId: vaults.resourceId(vault) }
-      }
-    }),
+    dataPlane,
     removeAssignments: endAssignments,
     clock
   })
@@ -155,6 +160,7 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
     ...subscriptionRoutes(identity),
     ...providers.routes,
     ...groups.routes,
+    ...resourceRoutes({ groups, types: () => types }),
     ...operationResultRoutes(operations),
     ...attestation.routes,
     ...vaults.routes,
@@ -188,6 +194,7 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
     resourceManager,
     containerGroups,
     identities,
+    vaultByName: dataPlane.byName,
     restore: async () => {
       await Promise.all([vaults.openAll(), attestation.openAll()])
       await containerGroups.restore()

@@ -3,6 +3,7 @@ import { getJson } from './environment.js'
 import type { SimulatedHardware } from './hardware/simulated-hardware.js'
 import { type Handler, ServiceError } from './http.js'
 import type { OpenListeners } from './listeners.js'
+import { vaultSuffix } from './local-caller.js'
 import type { AttestationDataPlane } from './services/arm/attestation-providers.js'
 import type { VaultDataPlane, VaultRecord } from './services/arm/vaults.js'
 import { attestationHandler } from './services/attestation/handler.js'
@@ -30,17 +31,20 @@ export function vaultDataPlane(
     readonly ca: string
     readonly find: (name: string) => { readonly vault: VaultRecord; readonly resourceId: string } | undefined
   }
-): VaultDataPlane {
+): VaultDataPlane & {
+  /** What answers for a vault where it is addressed by its name and not by its port. */
+  readonly byName: (name: string) => Handler
+} {
   const { store, access, clock, authorityHost, tenantId } = options
   const listeners = new LateListeners(options.listeners)
   const listenerName = (name: string) => `key vault ${name.toLowerCase()}`
   const fetchJson = (url: string) => fetchLoopbackJson(url, options.ca)
 
   /** Looks the vault up for each request: its SKU and protection can change while it is open. */
-  const handlerOf = (name: string, vaultUri: string): Handler => {
+  const handlerOf = (name: string, vaultUri: string | undefined, audience?: string): Handler => {
     let known: VaultRecord | undefined
     let handler: Handler | undefined
-    return (request) => {
+    return async (request) => {
       const found = options.find(name)
       if (!found || found.vault.deletedAt !== undefined) throw noSuchHost()
       const { vault, resourceId } = found
@@ -50,18 +54,29 @@ export function vaultDataPlane(
         handler = keyVaultHandler({
           store,
           access,
-          vault: { name: vault.name, resourceId, tenantId, sku, retentionDays, purgeProtection, vaultUri },
+          vault: {
+            name: vault.name,
+            resourceId,
+            tenantId,
+            sku,
+            retentionDays,
+            purgeProtection,
+            vaultUri: vaultUri ?? (await open(vault.name))
+          },
           fetchJson,
           clock,
-          authorityHost
+          authorityHost,
+          ...(audience === undefined ? {} : { audience })
         })
       }
       return handler(request)
     }
   }
+  const open = (name: string) => listeners.open(listenerName(name), async (origin) => handlerOf(name, origin))
 
   return {
-    open: (name) => listeners.open(listenerName(name), async (origin) => handlerOf(name, origin)),
+    open,
+    byName: (name) => handlerOf(name, undefined, `https://${vaultSuffix}`),
     close: (name) => listeners.close(listenerName(name)),
     destroy: async ({ name }) => {
       await listeners.forget(listenerName(name))

@@ -6,11 +6,13 @@ import { type EmulatorEnvironment, environmentFile, writeEnvironment } from './e
 import { createHardware, type SimulatedHardware } from './hardware/simulated-hardware.js'
 import { type Handler, notImplemented, ServiceError } from './http.js'
 import { createListeners } from './listeners.js'
+import { vaultOfHost } from './local-caller.js'
 import { type DirectoryLock, lockDirectory } from './lock.js'
 import type { RestartTiming } from './services/aci/container-supervisor.js'
 import { createAccess, type RoleAssignment } from './services/entra/access.js'
 import { entraHandler } from './services/entra/entra.js'
 import { openTokenIssuer } from './services/entra/token-issuer.js'
+import { graphHandler } from './services/graph/graph.js'
 import { instanceHandler } from './services/instance/handler.js'
 import { releaseRootPem } from './services/keyvault/release-signer.js'
 import { loopbackHandler } from './services/loopback/handler.js'
@@ -140,7 +142,18 @@ async function start(options: EmulatorOptions, lock: DirectoryLock): Promise<Run
     inside.set(insideHandler({ hardware, tokens, clock, ...controlPlane }))
     const application = { ...identity, objectId: identity.operatorObjectId }
     const entra = entraHandler({ tenantId: identity.tenantId, application, tokens, clock })
-    front.set(frontHandler(environment, entra, controlPlane.resourceManager.handle))
+    const graph = graphHandler({
+      access,
+      principals: () => [
+        { ...application, displayName: 'confrouter operator' },
+        ...controlPlane.identities.all().map(({ principalId, clientId, name }) => ({
+          objectId: principalId,
+          clientId,
+          displayName: name
+        }))
+      ]
+    })
+    front.set(frontHandler({ environment, entra, graph, port: arm.port, ...controlPlane }))
     await controlPlane.restore()
     await writeEnvironment(directory, environment)
     return {
@@ -172,18 +185,27 @@ class LateHandler {
   }
 }
 
-/** Entra and Resource Manager share a host here: their paths differ. */
-function frontHandler(
-  environment: EmulatorEnvironment,
-  entra: ReturnType<typeof entraHandler>,
-  resourceManager: Handler
-): Handler {
-  const { pid, startedAt } = environment
+/** Entra, Graph and Resource Manager share a host here: their paths differ. Vaults have hosts of their own on the same port. */
+function frontHandler({
+  environment: { pid, startedAt },
+  entra,
+  graph,
+  port,
+  resourceManager,
+  vaultByName
+}: {
+  readonly environment: EmulatorEnvironment
+  readonly entra: ReturnType<typeof entraHandler>
+  readonly graph: ReturnType<typeof graphHandler>
+  readonly port: number
+} & Pick<ReturnType<typeof createControlPlane>, 'resourceManager' | 'vaultByName'>): Handler {
   return async (request) => {
+    const vault = vaultOfHost(request.headers.host?.toLowerCase(), port)
+    if (vault !== undefined) return vaultByName(vault)(request)
     if (request.method === 'GET' && request.path === '/emulator/health') {
       return { status: 200, body: { status: 'ok', pid, startedAt } }
     }
-    return (await entra(request)) ?? resourceManager(request)
+    return (await (entra(request) ?? graph(request))) ?? resourceManager.handle(request)
   }
 }
 

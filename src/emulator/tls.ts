@@ -10,6 +10,7 @@ import {
   issueCertificate,
   subjectAlternativeName
 } from './hardware/certificate.js'
+import { vaultSuffix } from './local-caller.js'
 
 /** What the emulator's listeners present, and the file that a client has to trust. */
 export interface TlsIdentity {
@@ -25,7 +26,7 @@ const rootLifetimeMs = 3650 * dayMs
 /** 398 days is the most that browsers and some operating systems accept of a leaf. */
 const leafLifetimeMs = 397 * dayMs
 const serverAuth = '1.3.6.1.5.5.7.3.1'
-const hosts = ['localhost', '127.0.0.1']
+const hosts = ['localhost', '127.0.0.1', `*.${vaultSuffix}`]
 
 /**
  * Reads the throw-away root and the leaf for 127.0.0.1 and localhost from `directory`, or makes new
@@ -35,15 +36,19 @@ const hosts = ['localhost', '127.0.0.1']
 export async function openTlsIdentity(directory: string, now: Date = new Date()): Promise<TlsIdentity> {
   const caFile = join(directory, 'ca.pem')
   const stored = await readStored(directory)
-  if (stored && Date.parse(new X509Certificate(stored.certificate).validTo) > now.getTime() + 7 * dayMs) {
-    return { ...stored, caFile }
-  }
+  if (stored && isUsable(new X509Certificate(stored.certificate), now)) return { ...stored, caFile }
   await mkdir(directory, { recursive: true, mode: 0o700 })
   const made = makeTlsIdentity(now)
   await writePrivate(join(directory, 'server.key'), made.key)
   await writePrivate(join(directory, 'server.pem'), made.certificate)
   await writePrivate(caFile, made.ca)
   return { ...made, caFile }
+}
+
+/** One of an earlier version may lack a name. */
+function isUsable(leaf: X509Certificate, now: Date): boolean {
+  const isLasting = Date.parse(leaf.validTo) > now.getTime() + 7 * dayMs
+  return isLasting && leaf.checkHost(`any.${vaultSuffix}`) !== undefined
 }
 
 async function readStored(directory: string): Promise<Omit<TlsIdentity, 'caFile'> | undefined> {

@@ -61,6 +61,8 @@ const documented: Readonly<Record<string, readonly string[]>> = {
 
 /** Resource Manager itself: subscriptions, resource groups, providers, deployments. */
 const resourceManager: readonly string[] = [
+  '2015-11-01',
+  '2016-02-01',
   '2019-04-01',
   '2019-05-01',
   '2019-07-01',

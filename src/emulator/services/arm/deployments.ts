@@ -86,6 +86,12 @@ export function deploymentRoutes(options: DeploymentsOptions): Route[] {
       handle: async (request) => validate(request, options)
     },
     {
+      method: 'POST',
+      pattern: `${one}/whatIf`,
+      action: 'Microsoft.Resources/deployments/whatIf/action',
+      handle: (request) => whatIf(request, options)
+    },
+    {
       method: 'PUT',
       pattern: one,
       action: 'Microsoft.Resources/deployments/write',
@@ -155,6 +161,36 @@ function validate(request: ArmRequest, options: DeploymentsOptions): EmulatorRes
       properties: { ...described.properties, validatedResources: planned.resources.map(({ id }) => ({ id })) }
     }
   }
+}
+
+/**
+ * Answers at once, which the API allows. A resource that exists is `Deploy`: what of it would change is said by no
+ * resource type here.
+ */
+async function whatIf(request: ArmRequest, options: DeploymentsOptions): Promise<EmulatorResponse> {
+  const planned = planFor(param(request, 'group'), readDeployment(request), options)
+  const changes = await Promise.all(
+    planned.resources.map(async (resource) => {
+      const before = await options.invoke(readOf(resource, request), request.principal).catch(absent)
+      const after = { id: resource.id, type: resource.type, name: resource.name, ...resource.body }
+      return before === undefined
+        ? { resourceId: resource.id, changeType: 'Create', after }
+        : { resourceId: resource.id, changeType: 'Deploy', before: before.body, after }
+    })
+  )
+  return { status: 200, body: { status: 'Succeeded', properties: { changes } } }
+}
+
+const readOf = ({ id, apiVersion }: PlannedResource, request: ArmRequest): EmulatorRequest => ({
+  ...request,
+  method: 'GET',
+  path: id,
+  query: new URLSearchParams({ 'api-version': apiVersion }),
+  body: new Uint8Array()
+})
+
+function absent(error: unknown): undefined {
+  if (!(error instanceof ServiceError && error.status === 404)) throw error
 }
 
 async function put(

@@ -22,6 +22,7 @@ export interface Identities {
   readonly type: ResourceType
   get(resourceId: string): IdentityRecord | undefined
   hasPrincipal(objectId: string): boolean
+  all(): readonly IdentityRecord[]
 }
 
 const resourceType = 'Microsoft.ManagedIdentity/userAssignedIdentities'
@@ -103,6 +104,7 @@ export function createIdentities(options: {
       remove: async (id) => void (await remove(id))
     },
     get: (id) => identities.get(resourceKey(id)),
+    all: () => identities.values(),
     hasPrincipal: (objectId) => identities.values().some(({ principalId }) => principalId === objectId.toLowerCase())
   }
 }

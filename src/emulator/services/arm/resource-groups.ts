@@ -21,7 +21,7 @@ export interface ResourceGroup {
 }
 
 /** One resource as generic listings show it. */
-interface ResourceSummary {
+export interface ResourceSummary {
   readonly id: string
   readonly name: string
   readonly type: string

@@ -177,6 +177,15 @@ export function createVaults(options: VaultsOptions): Vaults {
         body: { value: await Promise.all(living().map((vault) => describe(vault))) }
       })
     },
+    // `az keyvault list` asks for these as well, and there are none.
+    ...['/subscriptions/{subscription}', '/subscriptions/{subscription}/resourceGroups/{group}'].map(
+      (scope): Route => ({
+        method: 'GET',
+        pattern: `${scope}/providers/Microsoft.KeyVault/managedHSMs`,
+        action: 'Microsoft.KeyVault/managedHSMs/read',
+        handle: async () => ({ status: 200, body: { value: [] } })
+      })
+    ),
     {
       method: 'DELETE',
       pattern: `${collection}/{name}`,

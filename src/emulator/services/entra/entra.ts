@@ -1,5 +1,6 @@
 import { createHash, randomUUID, timingSafeEqual } from 'node:crypto'
 import { type EmulatorRequest, type EmulatorResponse, type Handler, notImplemented } from '../../http.js'
+import { vaultSuffix } from '../../local-caller.js'
 import { type TokenIssuer, tokenLifetimeSeconds } from './token-issuer.js'
 
 /** The one application that may log in: the operator. */
@@ -247,12 +248,13 @@ function cloudMetadata(origin: string): unknown {
     resourceManager: origin,
     graph: origin,
     graphAudience: origin,
+    microsoftGraphResourceId: origin,
     media: origin,
     batch: origin,
     sqlManagement: origin,
     gallery: origin,
     vmImageAliasDoc: origin,
-    suffixes: { keyVaultDns: `vault.localhost:${new URL(origin).port}` }
+    suffixes: { keyVaultDns: `${vaultSuffix}:${new URL(origin).port}` }
   }
 }
 

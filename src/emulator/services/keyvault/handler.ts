@@ -21,6 +21,8 @@ export interface KeyVaultOptions {
   readonly clock: () => Date
   /** Origin of Entra, where the challenge sends callers for a token. */
   readonly authorityHost: string
+  /** Audience of its tokens: that of Key Vault if left out. Clients refuse a challenge for another domain than the vault's. */
+  readonly audience?: string
   /** How long a deletion takes until the deleted key shows; 0 if left out. */
   readonly deletionDelayMs?: number
 }
@@ -30,8 +32,8 @@ interface Context extends KeyVaultOptions {
   readonly signer: () => Promise<ReleaseSigner>
 }
 
-/** The audience of Key Vault tokens, whatever the vault's host is. */
-const audience = 'https://vault.azure.net'
+/** The audience of Key Vault tokens in Azure. */
+const keyVaultAudience = 'https://vault.azure.net'
 
 /** The data plane of one key vault: keys, deleted keys and their release. */
 export function keyVaultHandler(options: KeyVaultOptions): Handler {
@@ -71,7 +73,7 @@ async function answer(request: EmulatorRequest, context: Context): Promise<Emula
 }
 
 async function authenticate(request: EmulatorRequest, context: Context): Promise<Principal> {
-  const { access, vault, authorityHost } = context
+  const { access, vault, authorityHost, audience = keyVaultAudience } = context
   const principal = await access.authenticate(request.headers.authorization, audience)
   if (principal !== undefined && principal.tenantId === vault.tenantId) return principal
   const message =
