@@ -40,7 +40,7 @@ async function compare() {
 function report(milliseconds) {
   const result = {
     machine: `${cpus().length} x ${cpus()[0]?.model}, Node ${process.version}`,
-    versions: { node: process.version, openssl: process.versions.openssl, ...dependencies('jose', 'cborg') },
+    versions: { node: process.version, openssl: process.versions.openssl },
     method:
       'load: import of dist/verify in a new process. cold: first verifyEvidence there. warm: later ones in one process, ' +
       'after 50 of them. Evidence is parsed before; nothing is kept between two verifications.',
@@ -175,12 +175,6 @@ async function forger(directory) {
   })
   return import(pathToFileURL(outfile).href)
 }
-
-function dependencies(...names) {
-  const version = (name) => JSON.parse(readFileSync(join(root, 'node_modules', name, 'package.json'), 'utf8')).version
-  return Object.fromEntries(names.map((name) => [name, version(name)]))
-}
-
 function repeat(times, measure) {
   measure()
   return Array.from({ length: times }, () => measure())

@@ -22,7 +22,7 @@ const rules: Readonly<Record<string, Rule>> = {
   config: { folders: [], packages: ['node:crypto', 'zod', 'yaml'] },
   policy: { folders: [], packages: [] },
   layers: { folders: [], packages: ['node:crypto', 'node:zlib', 'node:stream', 'node:timers', 'fzstd'] },
-  verify: { folders: [], packages: ['jose', 'cborg'] },
+  verify: { folders: [], packages: [] },
   seal: { folders: [], packages: ['jose', 'hpke'] },
   'seal/node': { folders: ['seal'], packages: ['jose', 'node:crypto'] },
   plan: { folders: ['config', 'policy'], packages: [] },
@@ -40,13 +40,16 @@ const rules: Readonly<Record<string, Rule>> = {
   terminal: { folders: ['plan'], packages: ['listr2', 'node:process', 'node:util', 'node:readline', 'node:stream'] },
   release: {
     folders: ['policy', 'plan', 'image', 'exec', 'verify'],
-    packages: ['node:fs', 'node:os', 'node:path', 'esbuild']
+    packages: ['node:fs', 'node:path', 'esbuild']
   },
   steps: {
     folders: ['config', 'plan', 'policy', 'image', 'layers', 'azure', 'exec', 'client', 'seal', 'release'],
-    packages: ['node:fs', 'node:path', 'node:os', 'node:crypto', 'node:timers', 'write-file-atomic']
+    packages: ['node:fs', 'node:path', 'node:os', 'node:crypto', 'node:timers', 'write-file-atomic', 'yaml']
   },
-  commands: { folders: ['steps', 'terminal', 'client', 'client/proxy', 'release'], packages: ['commander', 'node:fs'] },
+  commands: {
+    folders: ['policy', 'steps', 'terminal', 'client', 'client/proxy', 'release'],
+    packages: ['commander', 'node:fs']
+  },
   emulator: {
     folders: ['policy', 'layers', 'image'],
     packages: [

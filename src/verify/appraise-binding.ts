@@ -1,16 +1,6 @@
 import { equalBytes } from '../base/bytes.js'
-import { encodeHex } from '../base/encoding.js'
-import {
-  equal,
-  match,
-  matchWithWarning,
-  mismatch,
-  noProblems,
-  notRequired,
-  type Outcome,
-  type Outcomes,
-  type Read
-} from './check.js'
+import { encodeBase64Url, encodeHex } from '../base/encoding.js'
+import { anyOf, compared, equal, mismatch, notRequired, type Outcome, type Outcomes, type Read } from './check.js'
 import type { EvidenceDocument } from './evidence.js'
 import type { RuntimeData } from './runtime-data.js'
 import type { Statement } from './statement.js'
@@ -31,9 +21,10 @@ export async function appraiseBinding(
     hostData: appraiseHostData(guest, trust),
     'ccePolicy.digest': await appraisePolicyDigest(evidence.ccePolicy, guest),
     reportData: await appraiseReportData(evidence.runtimeData, guest),
-    'runtimeData.keys': noProblems(
+    'runtimeData.keys': compared(
+      runtimeData.ok,
       'the router\'s keys and no member "keys"',
-      runtimeData.ok ? [] : [runtimeData.problem]
+      runtimeData.ok ? describeKeys(runtimeData.value) : runtimeData.problem
     ),
     nonce: appraiseNonce(runtimeData, trust, nonce)
   }
@@ -46,10 +37,13 @@ export function appraiseHostData({ hostData, part }: Statement, trust: TrustPoli
     return notRequired(`the trust policy accepts any${warning === undefined ? '' : `; ${warning}`}`)
   }
   if (!hostData.ok) return mismatch(`a readable ${part}`, hostData.problem)
-  if (!trust.hostData.some((digest) => digest === hostData.value)) {
-    return mismatch(trust.hostData.join(' or '), hostData.value)
-  }
-  return warning === undefined ? match : matchWithWarning(warning)
+  const isAccepted = trust.hostData.some((digest) => digest === hostData.value)
+  const outcome = compared(isAccepted, anyOf(trust.hostData), hostData.value)
+  return outcome.outcome === 'match' && warning !== undefined ? { ...outcome, warning } : outcome
+}
+
+function describeKeys({ rsa, hpke, ed25519 }: RuntimeData): string {
+  return `RSA ${rsa.kid}, X25519 ${encodeBase64Url(hpke)}, Ed25519 ${encodeBase64Url(ed25519)}`
 }
 
 async function appraisePolicyDigest(ccePolicy: Uint8Array | undefined, guest: Statement): Promise<Outcome> {
@@ -86,7 +80,6 @@ function appraiseNonce(runtimeData: Read<RuntimeData>, trust: TrustPolicy, nonce
   const expected = encodeHex(nonce)
   if (!runtimeData.ok) return mismatch(expected, runtimeData.problem)
   const actual = runtimeData.value.nonce
-  return actual !== undefined && equalBytes(actual, nonce)
-    ? match
-    : mismatch(expected, actual === undefined ? 'missing' : encodeHex(actual))
+  if (actual === undefined) return mismatch(expected, 'missing')
+  return compared(equalBytes(actual, nonce), expected, encodeHex(actual))
 }

@@ -5,9 +5,11 @@ import type { Certificate } from './certificate.js'
 import { chainProblems } from './certificate-chain.js'
 import {
   all,
+  anyOf,
   attempt,
   attemptSync,
-  match,
+  compared,
+  equal,
   mismatch,
   noProblems,
   notRequired,
@@ -15,11 +17,11 @@ import {
   type Outcomes,
   type Read
 } from './check.js'
-import { formatProblems, guestPolicyBit, hasPolicyBit, type SnpReport } from './snp-report.js'
+import { describeFormat, formatProblems, guestPolicyBit, hasPolicyBit, type SnpReport } from './snp-report.js'
 import { decodeTcb, formatTcb, minimumFor, type Product, reachesTcb, tcbComponents } from './tcb.js'
 import type { TrustPolicy } from './trust-policy.js'
 import { productOf, readHardwareId, readPatchLevel, type VcekChain } from './vcek.js'
-import { sha256Hex, verifySignature } from './web-crypto.js'
+import { describeScheme, sha256Hex, verifySignature } from './web-crypto.js'
 
 const reportClaims = ['report.format', 'guest.debug', 'guest.migration', 'guest.vmpl'] as const
 const chainClaims = ['vcek.chain', 'ark.pinned'] as const
@@ -46,14 +48,17 @@ export async function appraiseHardware(
 }
 
 function appraiseGuest(report: SnpReport, trust: TrustPolicy): Outcomes<(typeof reportClaims)[number]> {
-  const allowed = (bit: bigint): Outcome => (hasPolicyBit(report, bit) ? mismatch('forbidden', 'allowed') : match)
+  const forbidden = (bit: bigint): Outcome => equal('forbidden', hasPolicyBit(report, bit) ? 'allowed' : 'forbidden')
   const any = notRequired('the trust policy accepts any')
   return {
-    'report.format': noProblems('version 2 to 5, signed by the VCEK with ECDSA P-384', formatProblems(report)),
-    'guest.debug': trust.debug === 'any' ? any : allowed(guestPolicyBit.debugAllowed),
-    'guest.migration': trust.migration === 'any' ? any : allowed(guestPolicyBit.migrationAllowed),
-    'guest.vmpl':
-      trust.vmpl === 'any' ? any : report.vmpl === trust.vmpl ? match : mismatch(`${trust.vmpl}`, `${report.vmpl}`)
+    'report.format': noProblems(
+      'version 2 to 5, signed by the VCEK with ECDSA P-384',
+      describeFormat(report),
+      formatProblems(report)
+    ),
+    'guest.debug': trust.debug === 'any' ? any : forbidden(guestPolicyBit.debugAllowed),
+    'guest.migration': trust.migration === 'any' ? any : forbidden(guestPolicyBit.migrationAllowed),
+    'guest.vmpl': trust.vmpl === 'any' ? any : equal(`${trust.vmpl}`, `${report.vmpl}`)
   }
 }
 
@@ -71,22 +76,34 @@ async function appraiseChain(
       problems.push(`${name} is not signed with RSA-PSS, SHA-384 and a salt of 48 bytes`)
     }
   }
+  const expected = `VCEK signed by ASK, ASK by ARK, all valid at ${now.toISOString()}`
   return {
-    'vcek.chain': noProblems('VCEK signed by ASK, ASK by ARK, all valid', problems),
+    'vcek.chain': noProblems(expected, `signed so, ${describeDates([vcek, ask, ark])}`, problems),
     'ark.pinned': appraiseRoot(await sha256Hex(ark.der), vcek, report, trust)
   }
 }
 
+/** When all of them are valid. */
+function describeDates(chain: readonly Certificate[]): string {
+  const from = Math.max(...chain.map(({ notBefore }) => notBefore.getTime()))
+  const until = Math.min(...chain.map(({ notAfter }) => notAfter.getTime()))
+  return `valid from ${new Date(from).toISOString()} to ${new Date(until).toISOString()}`
+}
+
 function appraiseRoot(fingerprint: string, vcek: Certificate, report: Read<SnpReport>, trust: TrustPolicy): Outcome {
   const accepted = trust.roots === 'amd' ? Object.values(amdArkSha256) : trust.roots.arkSha256
-  if (!accepted.some((root) => root === fingerprint)) return mismatch(`one of ${accepted.join(', ')}`, fingerprint)
+  const outcome = compared(
+    accepted.some((root) => root === fingerprint),
+    anyOf(accepted),
+    fingerprint
+  )
   const rootProduct = productOfAmdArk(fingerprint)
-  if (rootProduct === undefined || !report.ok) return match
+  if (outcome.outcome === 'mismatch' || rootProduct === undefined || !report.ok) return outcome
   // AMD has one root for each product: a report of another one cannot end in this root.
   const product = attemptSync(() => productOf(report.value, vcek))
   return product.ok && product.value !== rootProduct
     ? mismatch(`the root for ${product.value}`, `the root for ${rootProduct}`)
-    : match
+    : outcome
 }
 
 async function appraiseSigner(
@@ -113,7 +130,9 @@ async function appraiseSignature(report: SnpReport, vcek: Certificate): Promise<
   if (vcek.keyType.type !== 'EC' || vcek.keyType.curve !== 'P-384') return mismatch('a VCEK on P-384', 'another key')
   const scheme = { name: 'ECDSA', hash: 'SHA-384', namedCurve: 'P-384' } as const
   const verified = await attempt(() => verifySignature(scheme, vcek.publicKey, report.signature, report.signed))
-  return verified.ok && verified.value ? match : mismatch('a signature by the VCEK', 'another signature')
+  const isBy = verified.ok && verified.value
+  const signer = `${describeScheme(scheme)}, by the certificate with SHA-256 ${await sha256Hex(vcek.der)}`
+  return compared(isBy, 'a signature by the VCEK', isBy ? signer : 'another signature')
 }
 
 function appraiseHardwareId(report: SnpReport, vcek: Certificate, product: Product): Outcome {
@@ -123,15 +142,16 @@ function appraiseHardwareId(report: SnpReport, vcek: Certificate, product: Produ
   const length = product === 'turin' ? 8 : 64
   const chipId = report.chipId.subarray(0, length)
   const same = equalBytes(hardwareId.value, chipId) && report.chipId.subarray(length).every((byte) => byte === 0)
-  return same ? match : mismatch(`chip id ${encodeHex(hardwareId.value.slice(0, 64))}`, encodeHex(report.chipId))
+  return compared(same, `chip id ${encodeHex(hardwareId.value.slice(0, 64))}`, `chip id ${encodeHex(report.chipId)}`)
 }
 
 function appraiseVcekTcb(report: SnpReport, vcek: Certificate, product: Product): Outcome {
   const levels = attemptSync(() => new Map(tcbComponents(product).map((name) => [name, readPatchLevel(vcek, name)])))
   if (!levels.ok) return mismatch('a VCEK with patch levels', levels.problem)
-  const expected = formatTcb(levels.value)
-  const actual = formatTcb(decodeTcb(product, report.reportedTcb))
-  return expected === actual ? match : mismatch(`${product}: ${expected}`, actual)
+  return equal(
+    `${product}: ${formatTcb(levels.value)}`,
+    `${product}: ${formatTcb(decodeTcb(product, report.reportedTcb))}`
+  )
 }
 
 /**
@@ -144,16 +164,18 @@ function appraiseMinimum(
   minimum: Exclude<TrustPolicy['minimumTcb'], 'any'>
 ): Outcome {
   const least = minimumFor(product, minimum)
-  const below = Object.entries({
+  const levels = Object.entries({
     reported: report.reportedTcb,
     committed: report.committedTcb,
     launch: report.launchTcb
+  }).map(([name, raw]) => {
+    const tcb = decodeTcb(product, raw)
+    return { text: `${name} ${formatTcb(tcb)}`, isEnough: reachesTcb(tcb, least) }
   })
-    .map(([name, raw]) => ({ name, tcb: decodeTcb(product, raw) }))
-    .filter(({ tcb }) => !reachesTcb(tcb, least))
-  const expected = `${product}: at least ${formatTcb(least)}`
+  const texts = (some: typeof levels): string[] => some.map(({ text }) => text)
   return noProblems(
-    expected,
-    below.map(({ name, tcb }) => `${name} ${formatTcb(tcb)}`)
+    `${product}: at least ${formatTcb(least)}`,
+    texts(levels).join('; '),
+    texts(levels.filter(({ isEnough }) => !isEnough))
   )
 }

@@ -34,10 +34,19 @@ export const claims = [
 ] as const
 
 export type Claim = (typeof claims)[number]
+type ClaimUnder<P extends string> = Extract<Claim, `${P}.${string}`>
 
-/** `warning`: the claim holds, and still somebody should read this. */
+/** The claims whose names begin with `prefix` and a dot, in their order. */
+export function claimsUnder<P extends string>(prefix: P): readonly ClaimUnder<P>[] {
+  return claims.filter((claim): claim is ClaimUnder<P> => claim.startsWith(`${prefix}.`))
+}
+
+/**
+ * What was compared, and with what outcome. `expected` and `actual` are texts for people: printable ASCII, hex in lower
+ * case. `warning`: the claim holds, and still somebody should read this.
+ */
 export type Outcome =
-  | { readonly outcome: 'match'; readonly warning?: string }
+  | { readonly outcome: 'match'; readonly expected: string; readonly actual: string; readonly warning?: string }
   | { readonly outcome: 'mismatch'; readonly expected: string; readonly actual: string }
   | { readonly outcome: 'not-required'; readonly reason: string }
 
@@ -49,28 +58,34 @@ export type Outcomes<C extends Claim = Claim> = { readonly [K in C]: Outcome }
 /** A part of the evidence after an attempt to read it; `problem` is fit to be shown to a person. */
 export type Read<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly problem: string }
 
-export const match: Outcome = { outcome: 'match' }
-
-export function matchWithWarning(warning: string): Outcome {
-  return { outcome: 'match', warning }
-}
-
 export function mismatch(expected: string, actual: string): Outcome {
-  return { outcome: 'mismatch', expected, actual }
+  return compared(false, expected, actual)
 }
 
 export function notRequired(reason: string): Outcome {
   return { outcome: 'not-required', reason }
 }
 
-export function equal(expected: string, actual: string): Outcome {
-  return expected === actual ? match : mismatch(expected, actual)
+export function compared(holds: boolean, expected: string, actual: string): Outcome {
+  return { outcome: holds ? 'match' : 'mismatch', expected, actual }
 }
 
-/** A match if nothing is wrong, else one mismatch that names everything that is. */
-export function noProblems(expected: string, problems: readonly string[]): Outcome {
-  return problems.length === 0 ? match : mismatch(expected, problems.join('; '))
+export function equal(expected: string, actual: string): Outcome {
+  return compared(expected === actual, expected, actual)
 }
+
+/** A match with `actual` if nothing is wrong, else one mismatch that names everything that is. */
+export function noProblems(expected: string, actual: string, problems: readonly string[]): Outcome {
+  return problems.length === 0 ? compared(true, expected, actual) : mismatch(expected, problems.join('; '))
+}
+
+/** Several values of a trust policy, each of which would do. Somebody has to read them: at most ten are written out. */
+export function anyOf(values: readonly string[]): string {
+  const more = values.length - maximumShown
+  return values.slice(0, maximumShown).join(' or ') + (more > 0 ? ` or one of ${more} more` : '')
+}
+
+const maximumShown = 10
 
 /** The same kind of outcome for several claims: not required, or not to be decided because their evidence cannot be read. */
 export function all<C extends Claim>(names: readonly C[], outcome: (claim: C) => Outcome): Outcomes<C> {

@@ -1,9 +1,10 @@
-import { calculateJwkThumbprint } from 'jose/jwk/thumbprint'
 import type { Sha256Hex } from '../base/digest.js'
-import { decodeBase64Url, utf8 } from '../base/encoding.js'
+import { decodeBase64Url, encodeBase64Url, utf8 } from '../base/encoding.js'
+import { canonicalJson } from '../base/json.js'
 import { attemptSync } from './check.js'
 import { object, oneOf, optional, type Reader, text } from './shape.js'
 import { parseStrictJson } from './strict-json.js'
+import { sha256 } from './web-crypto.js'
 
 /** Public RSA key of a router; `kid` is its RFC 7638 SHA-256 thumbprint. */
 export interface RouterRsaKey {
@@ -65,7 +66,8 @@ export async function readRuntimeData(bytes: Uint8Array): Promise<RuntimeData> {
   if (document === undefined) throw new TypeError(`runtime data: ${problems.join('; ')}`)
   const { rsa, hpke, ed25519, nonce, tls } = document.confrouter
   const { kty, n, e } = rsa
-  const kid = await calculateJwkThumbprint({ kty, n, e })
+  // RFC 7638: exactly these members, sorted.
+  const kid = encodeBase64Url(await sha256(utf8.encode(canonicalJson({ e, kty, n }))))
   if (rsa.kid !== undefined && rsa.kid !== kid)
     throw new TypeError('runtime data: kid is not the thumbprint of the RSA key')
   return { rsa: { kty, n, e, kid }, hpke, ed25519, nonce: nonce?.length === 0 ? undefined : nonce, tls }

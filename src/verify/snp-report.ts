@@ -8,6 +8,7 @@ const signedLength = 672
 const answerHeaderLength = 32
 
 const signingKeyNames = new Map([
+  [0, 'VCEK'],
   [1, 'VLEK'],
   [7, 'no key']
 ])
@@ -78,6 +79,15 @@ export function parseReport(report: Uint8Array): SnpReport {
   }
 }
 
+/** What {@link formatProblems} looks at first, as it stands in the report. */
+export function describeFormat({ version, signatureAlgorithm, signingKey }: SnpReport): string {
+  return `version ${version}, signature algorithm ${signatureAlgorithm}, signing key ${describeKey(signingKey)}`
+}
+
+function describeKey(signingKey: number): string {
+  return `${signingKey} (${signingKeyNames.get(signingKey) ?? 'reserved'})`
+}
+
 /**
  * What keeps a report from being one that we understand: version 2 to 5, ECDSA P-384 with SHA-384
  * (algorithm 1), signed with the VCEK, chip id not masked, POLICY bit 17 set as the ABI demands, and
@@ -90,9 +100,7 @@ export function formatProblems(report: SnpReport): string[] {
   const problems: string[] = []
   if (report.version < 2 || report.version > 5) problems.push(`version ${report.version}`)
   if (report.signatureAlgorithm !== 1) problems.push(`signature algorithm ${report.signatureAlgorithm}`)
-  if (report.signingKey !== 0) {
-    problems.push(`signing key ${report.signingKey} (${signingKeyNames.get(report.signingKey) ?? 'reserved'})`)
-  }
+  if (report.signingKey !== 0) problems.push(`signing key ${describeKey(report.signingKey)}`)
   if (report.maskChipKey) problems.push('chip key masked')
   if (!hasPolicyBit(report, guestPolicyBit.mustBeOne)) problems.push('guest policy bit 17 is 0')
   if (report.signaturePadding.some((byte) => byte !== 0)) problems.push('bytes around the signature are not zero')

@@ -7,7 +7,8 @@ import type { MinimumTcb } from './tcb.js'
  *
  * - Milan: exactly what a captured report of an Azure container group (Milan, report version 2) states.
  * - Genoa: below what a captured report (Genoa, report version 3: 10, 0, 23, 84) states.
- * - Turin: no report was captured, so nothing is demanded beyond a genuine chain; raise it when one is.
+ * - Turin: no report was captured, so nothing is demanded beyond a genuine chain; raise it when one is. Where only
+ *   the token is asked for, which does not name the product, Turin is no candidate as long as this is zero.
  *
  * AMD's security bulletins name newer ones; a caller who follows them passes a `minimumTcb`.
  */

@@ -2,6 +2,7 @@ import type { Sha256Hex } from '../base/digest.js'
 import { parseDidX509 } from './did-x509.js'
 import { VerifyError } from './errors.js'
 import { attemptSync } from './check.js'
+import { isHttpsOrigin } from './https-origin.js'
 import { integer, list, object, oneOf, type Reader, text, wordOr } from './shape.js'
 import { parseStrictJson } from './strict-json.js'
 import type { MinimumTcb, TcbVersion, TurinTcbVersion } from './tcb.js'
@@ -129,9 +130,3 @@ const trustPolicy: Reader<TrustPolicy> = object<TrustPolicy>({
   nonce: oneOf('required', 'any'),
   maximumAgeSeconds: wordOr(['any'], integer(1, 365 * 24 * 3600))
 })
-
-/** `https://host` with an optional port, exactly as a URL parser writes it. */
-export function isHttpsOrigin(value: string): boolean {
-  if (!value.startsWith('https://') || !URL.canParse(value)) return false
-  return new URL(value).origin === value
-}

@@ -1,9 +1,9 @@
-import { decode, Tagged } from 'cborg'
 import { equalBytes } from '../base/bytes.js'
 import { encodeHex, utf8 } from '../base/encoding.js'
 import { isJsonObject } from '../base/json.js'
+import { type Cbor, decodeCbor, epochTag, isBytes, Tagged } from './cbor.js'
 import { type Certificate, parseCertificate } from './certificate.js'
-import { chainProblems } from './certificate-chain.js'
+import { chainProblems, isAuthority } from './certificate-chain.js'
 import { attempt, shown } from './check.js'
 import { signatureInput } from './cose.js'
 import { parseStrictJson } from './strict-json.js'
@@ -41,12 +41,12 @@ const header = {
   x5chain: 33,
   x5t: 34,
   payloadHash: 258,
-  preimageContentType: 259
+  preimageContentType: 259,
+  payloadLocation: 260
 } as const
 /** CWT claims (RFC 8392). */
 const cwt = { issuer: 1, subject: 2, issuedAt: 6 } as const
 const coseSign1Tag = 18
-const epochTag = 1
 const coseSha256 = -16
 const coseSha384 = -43
 /** A media type, by name and by its CoAP number (RFC 7252 section 12.3). */
@@ -65,22 +65,23 @@ const algorithms = new Map<unknown, SignatureScheme>([
 /**
  * Parses an endorsement in either form: issuer and feed as text-labelled headers with the payload as JSON, or
  * as CWT claims with the 48 bytes of the measurement as payload (a hash envelope; written from descriptions,
- * no sample was at hand). CBOR must have definite lengths and shortest integers, and no map key twice. Throws
+ * no sample was at hand). The CBOR must be strict ({@link decodeCbor}). Throws
  * an `Error` for everything else.
  */
 export function parseUvmEndorsement(bytes: Uint8Array): UvmEndorsement {
-  const message = decodeCbor(bytes)
+  const message = decodeCbor(bytes, [coseSign1Tag, epochTag], 'endorsement')
   if (!(message instanceof Tagged) || message.tag !== coseSign1Tag || !Array.isArray(message.value)) {
     throw new TypeError('endorsement is not a tagged COSE_Sign1')
   }
-  const [protectedHeader, unprotectedHeader, payload, signature] = message.value as readonly unknown[]
+  const [protectedHeader, unprotectedHeader, payload, signature] = message.value as readonly Cbor[]
   const whole = message.value.length === 4 && unprotectedHeader instanceof Map
   if (!whole || !isBytes(protectedHeader) || !isBytes(payload) || !isBytes(signature)) {
     throw new TypeError('endorsement is not a COSE_Sign1 with its payload inside')
   }
-  const headers = requireMap(decodeCbor(protectedHeader), 'protected header')
-  requireApart(headers, requireMap(unprotectedHeader, 'unprotected header'))
-  if (headers.has(header.critical)) throw new TypeError('endorsement has critical headers that are not understood')
+  const headers = requireMap(decodeCbor(protectedHeader, [epochTag], 'protected header'), 'protected header')
+  requireApart(headers, unprotectedHeader)
+  if (headers.has(header.critical) || unprotectedHeader.has(header.critical))
+    throw new TypeError('endorsement has critical headers that are not understood')
   const algorithm = algorithms.get(headers.get(header.algorithm))
   if (algorithm === undefined)
     throw new TypeError(`COSE algorithm ${shown(headers.get(header.algorithm))} is not supported`)
@@ -109,6 +110,8 @@ export async function endorsementProblems(endorsement: UvmEndorsement): Promise<
   const problems = await chainProblems(chain, signedAt)
   const [leaf] = chain
   if (leaf === undefined) return ['no certificates']
+  const isIssuer = await attempt(() => isAuthority(leaf))
+  if (!isIssuer.ok || isIssuer.value) problems.push('the leaf certificate is a certification authority')
   if (leafSha256 !== undefined && !equalBytes(leafSha256, await digest('SHA-256', leaf.der))) {
     problems.push('x5t is not the digest of the leaf certificate')
   }
@@ -117,17 +120,6 @@ export async function endorsementProblems(endorsement: UvmEndorsement): Promise<
   )
   if (!verified.ok || !verified.value) problems.push('signature does not verify under the leaf certificate')
   return problems
-}
-
-function decodeCbor(bytes: Uint8Array): unknown {
-  return decode(bytes, {
-    strict: true,
-    useMaps: true,
-    rejectDuplicateMapKeys: true,
-    allowIndefinite: false,
-    allowUndefined: false,
-    tags: Tagged.preserve(coseSign1Tag, epochTag)
-  })
 }
 
 function readChain(value: unknown): Certificate[] {
@@ -191,7 +183,10 @@ function readPayload(payload: Uint8Array, headers: ReadonlyMap<unknown, unknown>
 function readRawMeasurement(payload: Uint8Array, headers: ReadonlyMap<unknown, unknown>): Statement {
   const hash = headers.get(header.payloadHash)
   const preimage = headers.get(header.preimageContentType)
-  if (hash !== undefined && hash !== coseSha384) throw new TypeError(`endorsement is by the hash ${shown(hash)}`)
+  const isEnvelope = [header.payloadHash, header.preimageContentType, header.payloadLocation].some((label) => {
+    return headers.has(label)
+  })
+  if (isEnvelope && hash !== coseSha384) throw new TypeError(`endorsement is by the hash ${shown(hash)}`)
   if (preimage !== undefined && !octetStream.includes(preimage)) {
     throw new TypeError(`endorsement is of ${shown(preimage)}, not of a measurement`)
   }
@@ -209,7 +204,7 @@ export function readSvn(value: unknown): number {
 
 /** Claim 6 is a number (RFC 8392 section 3.1.6), and tagged as a time by some signers all the same. */
 function epochOf(value: unknown): unknown {
-  return value instanceof Tagged && value.tag === epochTag ? (value.value as unknown) : value
+  return value instanceof Tagged && value.tag === epochTag ? value.value : value
 }
 
 function readEpoch(seconds: unknown): Date {
@@ -230,11 +225,8 @@ function optionalText(name: string, value: unknown): string | undefined {
   return value
 }
 
-/** Labels are integers or texts (RFC 9052 section 1.4); of others the decoder would not notice a repetition. */
 function requireMap(value: unknown, name: string): ReadonlyMap<unknown, unknown> {
   if (!(value instanceof Map)) throw new TypeError(`${name} is not a map`)
-  const isLabel = (label: unknown): boolean => typeof label === 'string' || Number.isSafeInteger(label)
-  if (![...value.keys()].every(isLabel)) throw new TypeError(`${name} has a label that is neither integer nor text`)
   return value
 }
 
@@ -243,8 +235,4 @@ function requireApart(headers: ReadonlyMap<unknown, unknown>, unprotected: Reado
   for (const label of unprotected.keys()) {
     if (headers.has(label)) throw new TypeError(`endorsement states the header ${shown(label)} twice`)
   }
-}
-
-function isBytes(value: unknown): value is Uint8Array {
-  return value instanceof Uint8Array
 }

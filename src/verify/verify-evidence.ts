@@ -3,10 +3,11 @@ import { isJsonObject } from '../base/json.js'
 import { productOfAmdArk } from './amd-roots.js'
 import { appraiseBinding } from './appraise-binding.js'
 import { appraiseHardware, hardwareClaims } from './appraise-hardware.js'
-import { appraiseMaa } from './appraise-maa.js'
+import { appraiseMaa, type MaaClaim } from './appraise-maa.js'
 import { appraiseUvm, uvmClaims } from './appraise-uvm.js'
 import { parsePemCertificates } from './certificate.js'
 import { all, attempt, type Check, claims, notRequired, type Outcomes, type Read } from './check.js'
+import { isBytes } from './cbor.js'
 import { VerifyError } from './errors.js'
 import type { EvidenceDocument } from './evidence.js'
 import { isAzureAttestation, type MaaKeySet, type MaaToken, parseMaaToken } from './maa-token.js'
@@ -44,7 +45,7 @@ export interface VerifiedEvidence {
 /**
  * `simulated` is true unless the chain ends in one of AMD's three roots: then no hardware protects
  * anything, whatever the verdict. Where only the token was asked for there is no chain to tell by, and it is true
- * unless the token's issuer is Azure's attestation service ({@link isAzureAttestation}).
+ * unless the token is signed by its issuer, and that is Azure's attestation service ({@link isAzureAttestation}).
  * `checks` has all claims, in the order of {@link claims}.
  */
 export type Verdict =
@@ -84,33 +85,35 @@ export interface VerifyInputs {
  * names no attestation provider where only the token was asked for.
  */
 export async function verifyEvidence(
-  evidence: EvidenceDocument,
+  evidenceDocument: EvidenceDocument,
   trustPolicy: TrustPolicy,
-  inputs: VerifyInputs
+  verifyInputs: VerifyInputs
 ): Promise<Verdict> {
   requireWebCrypto()
-  checkArguments(evidence, inputs)
+  checkArguments(evidenceDocument, verifyInputs)
+  const { evidence, inputs } = copyOf(evidenceDocument, verifyInputs)
   // Callers without types build policies by hand: a field that is missing must not pass as decided.
   const trust = readTrustPolicy(trustPolicy)
   const runtimeData = await attempt(() => readRuntimeData(evidence.runtimeData))
   const token = await attempt(() => readToken(evidence))
   const first = inputs.via === 'maa' ? relyOnToken(token, trust) : await appraiseReport(evidence, trust, inputs.now)
   const { guest, products } = first
+  const maa = await appraiseMaa({
+    evidence,
+    token,
+    guest,
+    products,
+    trust,
+    keys: inputs.maaKeys ?? [],
+    now: inputs.now
+  })
   const outcomes: Outcomes = {
     ...first.outcomes,
     ...(await appraiseBinding(evidence, guest, runtimeData, trust, inputs.nonce)),
-    ...(await appraiseMaa({
-      evidence,
-      token,
-      guest,
-      products,
-      trust,
-      keys: inputs.maaKeys ?? [],
-      now: inputs.now
-    }))
+    ...maa
   }
   const checks = claims.map((claim): Check => ({ claim, ...outcomes[claim] }))
-  return verdictOf(checks, first, runtimeData)
+  return verdictOf(checks, guest, first.isSimulated(maa), runtimeData)
 }
 
 /** Without it every signature would look like a wrong one. */
@@ -122,12 +125,37 @@ function requireWebCrypto(): void {
   ])
 }
 
+/**
+ * The caller's bytes are his own, and he may change them while this waits: what is checked and what is used must be
+ * the same.
+ */
+function copyOf(
+  { snp, ...evidence }: EvidenceDocument,
+  { now, nonce, ...inputs }: VerifyInputs
+): { readonly evidence: EvidenceDocument; readonly inputs: VerifyInputs } {
+  return {
+    evidence: {
+      ...evidence,
+      runtimeData: Uint8Array.from(evidence.runtimeData),
+      ccePolicy: evidence.ccePolicy && Uint8Array.from(evidence.ccePolicy),
+      maa: evidence.maa && { ...evidence.maa },
+      snp: {
+        ...snp,
+        report: Uint8Array.from(snp.report),
+        uvmEndorsements: snp.uvmEndorsements && Uint8Array.from(snp.uvmEndorsements)
+      }
+    },
+    inputs: { ...inputs, now: new Date(now), nonce: nonce && Uint8Array.from(nonce) }
+  }
+}
+
 /** What the first path decided, and what it leaves for the claims that follow. */
 interface FirstPath {
   readonly outcomes: Outcomes<(typeof hardwareClaims)[number] | (typeof uvmClaims)[number]>
   readonly guest: Statement
   readonly products: readonly Product[]
-  readonly simulated: boolean
+  /** Where there is no chain to tell by, what the second path says of the token decides. */
+  readonly isSimulated: (maa: Outcomes<MaaClaim>) => boolean
 }
 
 async function appraiseReport(evidence: EvidenceDocument, trust: TrustPolicy, now: Date): Promise<FirstPath> {
@@ -142,7 +170,7 @@ async function appraiseReport(evidence: EvidenceDocument, trust: TrustPolicy, no
     outcomes: { ...hardware, ...(await appraiseUvm(endorsement, report, trust)) },
     guest: statementOfReport(report),
     products: await productsOf(report, chain),
-    simulated: !isOfAmd || !isSigned
+    isSimulated: () => !isOfAmd || !isSigned
   }
 }
 
@@ -152,12 +180,21 @@ function relyOnToken(token: Read<MaaToken>, trust: TrustPolicy): FirstPath {
     outcomes: all([...hardwareClaims, ...uvmClaims], () => notRequired('only the token was asked for')),
     guest: statementOfToken(token),
     products: allProducts,
-    simulated: !token.ok || !isAzureAttestation(token.value.claims['iss'])
+    // Anybody can write Azure's name into a token: it says something only of one that Azure has signed.
+    isSimulated: (maa) =>
+      !token.ok ||
+      !isAzureAttestation(token.value.claims['iss']) ||
+      maa['maa.signature'].outcome !== 'match' ||
+      maa['maa.issuer'].outcome !== 'match'
   }
 }
 
-function verdictOf(checks: readonly Check[], { guest, simulated }: FirstPath, runtimeData: Read<RuntimeData>): Verdict {
-  const { hostData } = guest
+function verdictOf(
+  checks: readonly Check[],
+  { hostData }: Statement,
+  simulated: boolean,
+  runtimeData: Read<RuntimeData>
+): Verdict {
   if (checks.some(({ outcome }) => outcome === 'mismatch') || !runtimeData.ok || !hostData.ok) {
     return { verdict: 'rejected', simulated, checks }
   }
@@ -217,5 +254,3 @@ function* problemsOfInputs(inputs: unknown): Generator<string> {
   }
   if (via !== undefined && via !== 'both' && via !== 'maa') yield 'the path is neither "both" nor "maa"'
 }
-
-const isBytes = (value: unknown): value is Uint8Array => value instanceof Uint8Array

@@ -24,6 +24,11 @@ export async function sha256Hex(data: Uint8Array): Promise<string> {
   return encodeHex(await sha256(data))
 }
 
+/** For people. */
+export function describeScheme(scheme: SignatureScheme): string {
+  return `${scheme.name}${scheme.name === 'ECDSA' ? ` ${scheme.namedCurve}` : ''} with ${scheme.hash}`
+}
+
 /** `publicKey` is a SubjectPublicKeyInfo. Rejects if WebCrypto cannot import it for this scheme. */
 export async function verifySignature(
   scheme: SignatureScheme,
@@ -36,6 +41,6 @@ export async function verifySignature(
 }
 
 /** WebCrypto's types ask for bytes that no other thread can change under it. */
-export function owned(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+function owned(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return new Uint8Array(bytes)
 }

@@ -26,7 +26,6 @@ export function trustedStatus(changes: Partial<ProxyStatus> = {}): ProxyStatus {
     reason: null,
     warning: null
   }))
-  const values = Object.fromEntries(checks.map((check) => [check.claim, check]))
   return {
     schemaVersion: 1,
     baseUrl: 'http://127.0.0.1:8788/v1',
@@ -37,10 +36,7 @@ export function trustedStatus(changes: Partial<ProxyStatus> = {}): ProxyStatus {
     verifiedAt: new Date().toISOString(),
     problem: null,
     maximumAgeSeconds: 300,
-    chain: chainOf(
-      claims.map((claim) => ({ claim, outcome: 'match' })),
-      values
-    ),
+    chain: chainOf(checks.map(({ claim, outcome, expected, actual }) => ({ claim, outcome, expected, actual }))),
     checks,
     calls: [],
     ...changes

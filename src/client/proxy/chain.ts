@@ -1,11 +1,11 @@
 import type { Check, Claim } from '../../verify/index.js'
-import type { ShownValues } from './check-values.js'
+import { type ChainPartId, claimsOf } from '../chain-of-trust.js'
 
 export type Outcome = Check['outcome'] | 'unknown'
 
 /** One thing in the chain of trust, with everything that is compared before the next one is believed. */
 export interface ChainPart {
-  readonly id: string
+  readonly id: ChainPartId
   readonly title: string
   /** Who vouches for it. */
   readonly vouched: string
@@ -24,7 +24,7 @@ export interface Chain {
   readonly branches: readonly ChainPart[]
 }
 
-type Plan = Omit<ChainPart, 'outcome' | 'value'> & {
+type Plan = Omit<ChainPart, 'claims' | 'outcome' | 'value'> & {
   /** The claim whose actual value says most. */
   readonly shows: Claim
 }
@@ -35,7 +35,6 @@ const line: readonly Plan[] = [
     title: 'Root key (ARK)',
     vouched: 'Named by your trust policy',
     compared: 'SHA-256 of its certificate is one that you accept',
-    claims: ['ark.pinned'],
     shows: 'ark.pinned'
   },
   {
@@ -43,7 +42,6 @@ const line: readonly Plan[] = [
     title: 'Intermediate key (ASK)',
     vouched: 'Signed by the root key',
     compared: 'Signatures, names and dates of the whole chain',
-    claims: ['vcek.chain'],
     shows: 'vcek.chain'
   },
   {
@@ -51,7 +49,6 @@ const line: readonly Plan[] = [
     title: 'Key of this chip (VCEK)',
     vouched: 'Signed by the intermediate key',
     compared: 'Chip id and firmware levels are those of the report, and new enough',
-    claims: ['vcek.hwid', 'vcek.tcb', 'tcb.minimum'],
     shows: 'vcek.tcb'
   },
   {
@@ -59,7 +56,6 @@ const line: readonly Plan[] = [
     title: 'Report on the guest',
     vouched: 'Signed by the key of this chip',
     compared: 'A genuine report; debugging and migration are off',
-    claims: ['report.signature', 'report.format', 'guest.debug', 'guest.migration', 'guest.vmpl'],
     shows: 'report.format'
   }
 ]
@@ -70,7 +66,6 @@ const branches: readonly Plan[] = [
     title: 'Utility VM',
     vouched: 'Endorsement signed by its maker',
     compared: 'MEASUREMENT in the report = the measurement that was endorsed',
-    claims: ['uvm.signature', 'uvm.issuer', 'uvm.feed', 'uvm.svn', 'uvm.measurement'],
     shows: 'uvm.measurement'
   },
   {
@@ -78,7 +73,6 @@ const branches: readonly Plan[] = [
     title: 'Policy: what may run',
     vouched: 'Stated in the report',
     compared: 'HOST_DATA in the report = SHA-256 of the policy = the host data that you expect',
-    claims: ['hostData', 'ccePolicy.digest'],
     shows: 'hostData'
   },
   {
@@ -86,7 +80,6 @@ const branches: readonly Plan[] = [
     title: 'Keys of the router',
     vouched: 'Stated in the report',
     compared: 'REPORT_DATA in the report = SHA-256 of the runtime data, which has the keys and your nonce',
-    claims: ['reportData', 'runtimeData.keys', 'nonce'],
     shows: 'runtimeData.keys'
   },
   {
@@ -94,31 +87,23 @@ const branches: readonly Plan[] = [
     title: 'Attestation service',
     vouched: 'Token signed by the service',
     compared: 'The token says the same of the same guest; the service’s keys come over TLS',
-    claims: [
-      'maa.signature',
-      'maa.issuer',
-      'maa.time',
-      'maa.type',
-      'maa.compliance',
-      'maa.hostData',
-      'maa.debug',
-      'maa.vmpl',
-      'maa.measurement',
-      'maa.reportData',
-      'maa.runtime'
-    ],
     shows: 'maa.issuer'
   }
 ]
 
 /** Fits the checks of a verdict into the chain; without checks every part is unknown. */
-export function chainOf(checks: readonly Check[], values: ShownValues): Chain {
-  const outcomes = new Map(checks.map(({ claim, outcome }) => [claim, outcome]))
-  const fill = ({ shows, ...plan }: Plan): ChainPart => ({
-    ...plan,
-    outcome: worst(plan.claims.map((claim) => outcomes.get(claim) ?? 'unknown')),
-    value: values[shows]?.actual ?? null
-  })
+export function chainOf(checks: readonly Check[]): Chain {
+  const byClaim = new Map(checks.map((check) => [check.claim, check]))
+  const fill = ({ shows, ...plan }: Plan): ChainPart => {
+    const claims = claimsOf(plan.id)
+    const shown = byClaim.get(shows)
+    return {
+      ...plan,
+      claims,
+      outcome: worst(claims.map((claim) => byClaim.get(claim)?.outcome ?? 'unknown')),
+      value: shown === undefined || shown.outcome === 'not-required' ? null : shown.actual
+    }
+  }
   return { line: line.map(fill), branches: branches.map(fill) }
 }
 

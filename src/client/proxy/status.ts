@@ -1,9 +1,8 @@
 import type { Check, Claim, TrustPolicy } from '../../verify/index.js'
-import type { RouterVerdict } from '../verify-router.js'
+import type { KeyEndpointCheck } from '../key-endpoints.js'
 import type { CallRecord } from './call-log.js'
 import { type Chain, chainOf } from './chain.js'
 import { checkTitles } from './check-titles.js'
-import { type ShownValue, type ShownValues, valuesOf } from './check-values.js'
 import type { WatchedRouter } from './watched-router.js'
 
 /** What the page shows, as `/status.json` gives it. It holds no content, no keys that are secret and no tokens. */
@@ -27,6 +26,8 @@ export interface ProxyStatus {
   readonly maximumAgeSeconds: TrustPolicy['maximumAgeSeconds']
   readonly chain: Chain
   readonly checks: readonly ShownCheck[]
+  /** Of the last verdict, where they were compared. */
+  readonly keyEndpoints?: readonly KeyEndpointCheck[]
   readonly calls: readonly CallRecord[]
 }
 
@@ -43,7 +44,7 @@ export interface ShownCheck {
 }
 
 /** Composes the status; asks nobody. */
-export async function statusOf(
+export function statusOf(
   { verdict: last, problem, isVerifying }: Pick<WatchedRouter, 'verdict' | 'problem' | 'isVerifying'>,
   {
     baseUrl,
@@ -56,9 +57,8 @@ export async function statusOf(
     readonly trust: TrustPolicy
     readonly calls: readonly CallRecord[]
   }
-): Promise<ProxyStatus> {
+): ProxyStatus {
   const checks = last?.verdict.checks ?? []
-  const values = last === undefined ? {} : mergeValues(checks, await shownValues(last.verdict, trust))
   return {
     schemaVersion: 1,
     baseUrl,
@@ -72,38 +72,22 @@ export async function statusOf(
         ? null
         : { code: problem.error.code, message: problem.error.message, at: problem.at.toISOString() },
     maximumAgeSeconds: trust.maximumAgeSeconds,
-    chain: chainOf(checks, values),
-    checks: checks.map((check) => shownCheck(check, values)),
+    chain: chainOf(checks),
+    checks: checks.map(shownCheck),
+    ...(last?.verdict.keyEndpoints && { keyEndpoints: last.verdict.keyEndpoints }),
     calls
   }
 }
 
-const known = new WeakMap<RouterVerdict, Promise<ShownValues>>()
-
-/** Worked out once for each verdict: the page asks every other second. */
-function shownValues(verdict: RouterVerdict, trust: TrustPolicy): Promise<ShownValues> {
-  const values = known.get(verdict) ?? valuesOf(verdict.document, trust)
-  known.set(verdict, values)
-  return values
-}
-
-/** Where a check says itself what differs, that counts. */
-function mergeValues(checks: readonly Check[], values: ShownValues): ShownValues {
-  const own = checks.flatMap((check): [Claim, ShownValue][] =>
-    check.outcome === 'mismatch' ? [[check.claim, { expected: check.expected, actual: check.actual }]] : []
-  )
-  return { ...values, ...Object.fromEntries(own) }
-}
-
-function shownCheck(check: Check, values: ShownValues): ShownCheck {
-  const value = check.outcome === 'not-required' ? undefined : values[check.claim]
+function shownCheck(check: Check): ShownCheck {
+  const isCompared = check.outcome !== 'not-required'
   return {
     claim: check.claim,
     title: checkTitles[check.claim],
     outcome: check.outcome,
-    expected: value?.expected ?? null,
-    actual: value?.actual ?? null,
-    reason: check.outcome === 'not-required' ? check.reason : null,
+    expected: isCompared ? check.expected : null,
+    actual: isCompared ? check.actual : null,
+    reason: isCompared ? null : check.reason,
     warning: check.outcome === 'match' ? (check.warning ?? null) : null
   }
 }

@@ -25,6 +25,8 @@ const claim = (value: unknown, ...path: string[]): Changes => ({ claims: put(val
 const key = (name: string): string => `x-ms-sevsnpvm-${name}`
 const ec = await maaKeySet(stranger.vcek)
 const own = await maaKeySet(world.maa)
+const short = await rsaPkcs1Key('SHA-256', 1024)
+const ofShort = await maaKeySet(short)
 
 describeFaults('the token', world, [
   ['signed by a stranger', ['maa.signature'], { maaSigner: stranger.maa }],
@@ -54,6 +56,9 @@ describeFaults('the token', world, [
     { maaKeys: () => [{ endpoint: maaEndpoint, jwks: { keys: [{ kid: 'key-1', kty: 'RSA', x5c: ['AAAA'] }] } }] }
   ],
   ['an elliptic key', ['maa.signature'], { maaKeys: () => [ec] }],
+  ['a key that is too short', ['maa.signature'], { maaSigner: short, maaKeys: () => [ofShort] }],
+  ['no critical header, in a list that says so', ['maa.signature'], { tokenHeader: put([], 'crit') }],
+  ['an empty signature', ['maa.signature'], { rawToken: (token) => token.slice(0, token.lastIndexOf('.') + 1) }],
   [
     'the right one among several keys of one id',
     [],

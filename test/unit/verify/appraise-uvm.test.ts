@@ -67,6 +67,8 @@ describeFaults('the UVM endorsement', world, [
       ]
     })
   ],
+  ['a hash envelope that names no hash', unreadable, hashEnvelope({ header: [[259, 'application/octet-stream']] })],
+  ['a hash envelope elsewhere that names no hash', unreadable, hashEnvelope({ header: [[260, 'https://a.example']] })],
   ['a hash envelope by another hash', unreadable, hashEnvelope({ header: [[258, -16]] })],
   ['a hash envelope without CWT claims', unreadable, hashEnvelope({ header: [[15, undefined]] })],
   ['a hash envelope of 47 bytes', unreadable, hashEnvelope({ payload: Buffer.alloc(47, 0x5a) })],
@@ -225,6 +227,9 @@ describeFaults('the UVM endorsement', world, [
   ['another content type', unreadable, { uvmHeader: (header) => header.set(3, 'text/plain') }],
   ['unknown algorithm', unreadable, { uvmHeader: (header) => header.set(1, -257) }],
   ['critical headers', unreadable, { uvmHeader: (header) => header.set(2, ['iss']) }],
+  ['critical headers in the map that nobody signs', unreadable, { uvmUnprotected: new Map([[2, [99]]]) }],
+  ['algorithm as a float', unreadable, { uvmProtected: (bytes) => withFloat(bytes) }],
+  ['a leaf that is a certification authority', ['uvm.signature'], { uvmLeaf: { authority: true } }],
   ['no certificates', unreadable, { uvmHeader: (header) => void header.delete(33) }],
   ['no tag', unreadable, { rawUvm: (bytes) => bytes.subarray(1) }],
   ['another tag', unreadable, { rawUvm: (bytes) => Uint8Array.of(0xd1, ...bytes.subarray(1)) }],
@@ -300,6 +305,14 @@ function issuedAs(usages: readonly string[], hash = 'sha256', certificate: 'root
 function firstOf(chain: unknown): Uint8Array {
   const [first] = chain as readonly Uint8Array[]
   return first ?? new Uint8Array(0)
+}
+
+/** -38 as a float, which a lenient reader takes for the same number. */
+function withFloat(header: Uint8Array): Uint8Array {
+  const place = Buffer.from(header).indexOf(Buffer.of(0x01, 0x38, 0x25))
+  const float = Buffer.alloc(9, 0xfb)
+  float.writeDoubleBE(-38, 1)
+  return Buffer.concat([header.subarray(0, place + 1), float, header.subarray(place + 3)])
 }
 
 function changed(bytes: Uint8Array, offset: number): Uint8Array {

@@ -30,8 +30,8 @@ export async function rsaPssKey(hash = 'SHA-384', modulusLength = 2048): Promise
   return generate({ name: 'RSA-PSS', modulusLength, publicExponent: Uint8Array.of(1, 0, 1), hash })
 }
 
-export async function rsaPkcs1Key(hash = 'SHA-384'): Promise<KeyPair> {
-  return generate({ name: 'RSASSA-PKCS1-v1_5', modulusLength: 2048, publicExponent: Uint8Array.of(1, 0, 1), hash })
+export async function rsaPkcs1Key(hash = 'SHA-384', modulusLength = 2048): Promise<KeyPair> {
+  return generate({ name: 'RSASSA-PKCS1-v1_5', modulusLength, publicExponent: Uint8Array.of(1, 0, 1), hash })
 }
 
 export async function ecKey(namedCurve = 'P-384'): Promise<KeyPair> {

@@ -429,8 +429,22 @@ export function mismatches(verdict: Verdict): Claim[] {
 }
 
 /** Expected and actual of one claim, for assertions about what a person reads. */
-export function mismatchOf(verdict: Verdict, claim: Claim): { expected: string; actual: string } {
+export function mismatchOf(verdict: Verdict, claim: Claim): Compared {
+  return comparedIn(verdict, claim, 'mismatch')
+}
+
+/** The same of a claim that holds. */
+export function matchOf(verdict: Verdict, claim: Claim): Compared {
+  return comparedIn(verdict, claim, 'match')
+}
+
+export interface Compared {
+  readonly expected: string
+  readonly actual: string
+}
+
+function comparedIn(verdict: Verdict, claim: Claim, outcome: 'match' | 'mismatch'): Compared {
   const check = verdict.checks.find((candidate) => candidate.claim === claim)
-  if (check?.outcome !== 'mismatch') throw new Error(`${claim} is no mismatch`)
+  if (check?.outcome !== outcome) throw new Error(`${claim} is no ${outcome}`)
   return { expected: check.expected, actual: check.actual }
 }

@@ -1,10 +1,12 @@
+import { sign } from 'node:crypto'
 import { describe, expect, it } from '@jest/globals'
+import { claims } from '../../../src/verify/check.js'
 import { VerifyError } from '../../../src/verify/errors.js'
 import { parseEvidence } from '../../../src/verify/evidence.js'
 import { verifyEvidence } from '../../../src/verify/verify-evidence.js'
 import { pem } from './certificate-forge.js'
 import * as asn1 from './der-writer.js'
-import { createWorld, forge, type Members, mismatches } from './forge.js'
+import { createWorld, forge, type Members, mismatches, nodePrivateKey, now, put } from './forge.js'
 import { generator } from './generator.js'
 
 const world = await createWorld()
@@ -51,12 +53,6 @@ describe('verifyEvidence on damaged evidence', () => {
     encode: (bytes: Uint8Array): string =>
       `-----BEGIN CERTIFICATE-----\n${Buffer.from(bytes).toString('base64')}\n-----END CERTIFICATE-----\n`
   }
-  /** The claims of the token behind intact base64url. */
-  const insideToken = {
-    decode: (token: string): Uint8Array => Buffer.from(token.split('.')[1] ?? '', 'base64url'),
-    encode: (bytes: Uint8Array): string =>
-      `eyJhbGciOiJSUzI1NiIsImtpZCI6ImtleS0xIn0.${Buffer.from(bytes).toString('base64url')}.AAAA`
-  }
 
   it.each([
     ['report', ['snp', 'report'], base64, 1],
@@ -64,8 +60,7 @@ describe('verifyEvidence on damaged evidence', () => {
     ['VCEK as DER', ['snp', 'certificates'], insidePem, 3],
     ['UVM endorsement', ['snp', 'uvmEndorsements'], base64, 4],
     ['runtime data', ['runtimeData'], base64, 5],
-    ['token as text', ['maa', 'token'], plain, 6],
-    ['claims of the token', ['maa', 'token'], insideToken, 7]
+    ['token as text', ['maa', 'token'], plain, 6]
   ])('rejects and never throws: %s', async (_, path, codec, seed) => {
     const random = generator(seed)
     const { document, trust, inputs } = await forge(world)
@@ -81,6 +76,31 @@ describe('verifyEvidence on damaged evidence', () => {
       const verdict = await verifyEvidence(parseEvidence(document), trust, inputs)
       if (verdict.verdict !== 'rejected') throw new Error(`seed ${seed}, round ${round}: trusted`)
     }
+  })
+
+  it('trusts no token with damaged claims that the provider has signed, unless what it goes by is undamaged', async () => {
+    const random = generator(7)
+    // Long, so that some of the damage is where nobody looks.
+    const { document, trust, inputs } = await forge(world, { claims: put('0'.repeat(800), 'jti') })
+    const maa = document['maa'] as Members
+    const original = Buffer.from(String(maa['token']).split('.')[1] ?? '', 'base64url')
+    const seen = { unreadable: 0, rejected: 0, trusted: 0 }
+    for (let round = 0; round < 5 * rounds; round++) {
+      const mutated = Buffer.from(random(2) === 0 ? mutate(original, random) : withOtherLetter(original, random))
+      maa['token'] = signToken(mutated)
+      const verdict = await verifyEvidence(parseEvidence(document), trust, inputs)
+      const wrong = mismatches(verdict)
+      const isReadable = !wrong.includes('maa.signature')
+      // All of them are signed by the provider: where one is read at all, the signature never is what is wrong.
+      if (!isReadable) expect(wrong).toEqual(ofToken)
+      else expect(wrong.every((claim) => ofToken.includes(claim))).toBe(true)
+      seen[isReadable ? verdict.verdict : 'unreadable']++
+      if (verdict.verdict === 'trusted') {
+        expect(decisive(JSON.parse(mutated.toString()))).toEqual(decisive(JSON.parse(original.toString())))
+      }
+    }
+    // Else it would say nothing.
+    for (const count of Object.values(seen)) expect(count).toBeGreaterThan(5)
   })
 
   it('throws nothing but its own error for a damaged document', async () => {
@@ -134,6 +154,49 @@ describe('verifyEvidence on damaged evidence', () => {
     }
   })
 })
+
+/** Mostly still JSON, and mostly of the same form. */
+function withOtherLetter(bytes: Uint8Array, random: Random): Uint8Array {
+  const changed = Uint8Array.from(bytes)
+  changed[random(bytes.length)] = '0123456789abcdef'.charCodeAt(random(16))
+  return changed
+}
+
+const ofToken = claims.filter((claim) => claim.startsWith('maa.'))
+
+/** A token of the provider about whatever bytes these are. */
+function signToken(payload: Uint8Array): string {
+  const input = ['{"alg":"RS256","kid":"key-1"}', payload]
+    .map((part) => Buffer.from(part).toString('base64url'))
+    .join('.')
+  return `${input}.${sign('sha256', Buffer.from(input), nodePrivateKey(world.maa)).toString('base64url')}`
+}
+
+/** The claims that a verdict goes by; levels and times are bounds, and count for whether they are kept. */
+function decisive(token: Members): unknown {
+  const { jti: _, nonce: __, exp, iat, nbf, 'x-ms-ver': ___, ...rest } = token
+  const known = Object.entries(rest).filter(([name]) => decided.includes(name.replace('x-ms-sevsnpvm-', '')))
+  const least = { 'bootloader-svn': 4, 'tee-svn': 0, 'snpfw-svn': 24, 'microcode-svn': 219 }
+  const levels = Object.entries(least).map(([name, level]) => Number(token[`x-ms-sevsnpvm-${name}`]) >= level)
+  const seconds = now.getTime() / 1000
+  const isInTime =
+    Number(exp) > seconds - 60 && Number(iat) >= seconds - 360 && Math.max(Number(iat), Number(nbf)) <= seconds + 60
+  return { known: new Map(known.map(([name, value]) => [name, withoutOthers(name, value)])), levels, isInTime }
+}
+
+const decided = [
+  ...['iss', 'x-ms-attestation-type', 'x-ms-compliance-status', 'x-ms-runtime', 'hostdata', 'is-debuggable'],
+  ...['launchmeasurement', 'migration-allowed', 'reportdata', 'uvm-endorsement', 'uvm-endorsement-headers', 'vmpl']
+]
+
+/** Of the endorsement that the provider saw three members count, and the SVN is a bound. */
+function withoutOthers(name: string, value: unknown): unknown {
+  const members = value as Members
+  if (name.endsWith('uvm-endorsement')) {
+    return [members['x-ms-sevsnpvm-launchmeasurement'], Number(members['x-ms-sevsnpvm-guestsvn']) >= 100]
+  }
+  return name.endsWith('uvm-endorsement-headers') ? [members['iss'], members['feed']] : value
+}
 
 type Random = (below: number) => number
 

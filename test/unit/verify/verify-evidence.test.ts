@@ -68,6 +68,8 @@ describe('verifyEvidence', () => {
     expect(verdict.checks.find(({ claim }) => claim === 'hostData')).toEqual({
       claim: 'hostData',
       outcome: 'match',
+      expected: open,
+      actual: open,
       warning: 'this is a policy known to allow everything'
     })
     expect((await appraise(world)).checks.filter((check) => 'warning' in check)).toEqual([])
@@ -89,6 +91,32 @@ describe('verifyEvidence', () => {
       appraise(world, { document: (document) => Object.assign(document, { maa: undefined, ccePolicy: undefined }) })
     ])
     for (const { checks } of verdicts) expect(checks.map(({ claim }) => claim)).toEqual(claims)
+  })
+
+  it('looks at bytes once: what its caller makes of them while it waits changes nothing', async () => {
+    const { document, trust, inputs } = await forge(world)
+    const evidence = parseEvidence(document)
+    const { runtimeData, ccePolicy, snp } = evidence
+    const nonce = Uint8Array.from(inputs.nonce)
+    const parts = [runtimeData, ccePolicy, snp.report, snp.uvmEndorsements, nonce]
+    const bytes = parts.map((part) => part ?? new Uint8Array())
+    const time = new Date(inputs.now)
+    const verdict = verifyEvidence(evidence, trust, { ...inputs, now: time, nonce })
+    for (const part of bytes) part.fill(0)
+    time.setTime(0)
+    expect(mismatches(await verdict)).toEqual([])
+  })
+
+  it('gives no keys that were put where the genuine ones are looked for later', async () => {
+    const { document, trust, inputs } = await forge(world)
+    const evidence = parseEvidence(document)
+    const genuine = Uint8Array.from(evidence.runtimeData)
+    const text = Buffer.from(genuine).toString()
+    const put = Buffer.alloc(32, 0x66).toString('base64url')
+    evidence.runtimeData.set(Buffer.from(text.replace(JSON.parse(text).confrouter.hpke, put)))
+    const verdict = verifyEvidence(evidence, trust, inputs)
+    evidence.runtimeData.set(genuine)
+    expect(mismatches(await verdict)).toEqual(['reportData', 'maa.reportData', 'maa.runtime'])
   })
 
   it('gives no keys with a rejection', async () => {

@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals'
 import { type Claim, claims } from '../../../src/verify/check.js'
 import { parseEvidence } from '../../../src/verify/evidence.js'
 import { isAzureAttestation } from '../../../src/verify/maa-token.js'
+import { defaultMinimumTcb } from '../../../src/verify/strict-trust-policy.js'
 import { verifyEvidence } from '../../../src/verify/verify-evidence.js'
 import { rsaPkcs1Key } from './certificate-forge.js'
 import { describeFaults, type Row } from './faults.js'
@@ -21,6 +22,7 @@ import {
 const world = await createWorld()
 const stranger = await rsaPkcs1Key('SHA-256')
 const prefix = 'x-ms-sevsnpvm-'
+const noLevels = { bootloader: 0, tee: 0, snp: 0, microcode: 0 }
 const openPolicy = 'cadd74f71ebb8fbf9782baab649612520f3c416bc5ce9ac768808ddc8d9b031c'
 
 const ofHardware = claims.filter((claim) => /^(report\.|vcek\.|ark\.|tcb\.|guest\.|uvm\.)/.test(claim))
@@ -94,6 +96,61 @@ describe('verifyEvidence, asked for the token only', () => {
       expected: 'a readable token',
       actual: 'x-ms-sevsnpvm-hostdata is "AB", not 32 bytes in lower-case hex'
     })
+  })
+
+  it('says that nothing was compared where the trust policy accepts any utility VM: there is but the one word', async () => {
+    const verdict = await appraise(world, {
+      via: 'maa',
+      ...claim('ab'.repeat(48), `${prefix}launchmeasurement`),
+      trust: put('any', 'uvm')
+    })
+    expect(verdict.checks.find(({ claim }) => claim === 'maa.measurement')).toEqual({
+      claim: 'maa.measurement',
+      outcome: 'not-required',
+      reason: 'the trust policy accepts any utility VM'
+    })
+    const withReport = await appraise(world, {
+      ...claim('ab'.repeat(48), `${prefix}launchmeasurement`),
+      trust: put('any', 'uvm')
+    })
+    expect(mismatches(withReport)).toEqual(['maa.measurement'])
+  })
+
+  it.each([
+    [
+      'lets no level pass in the name of a product without a minimum',
+      levels(0, 0, 0, 0),
+      defaultMinimumTcb,
+      'mismatch'
+    ],
+    ['nor one below the others', levels(3, 0, 8, 71), defaultMinimumTcb, 'mismatch'],
+    ['lets the least of Milan pass', levels(3, 0, 8, 115), defaultMinimumTcb, 'match'],
+    ['lets the least of Genoa pass', levels(7, 0, 14, 72), defaultMinimumTcb, 'match'],
+    [
+      'lets every level pass where the trust policy has no minimum for any product',
+      levels(0, 0, 0, 0),
+      { milan: noLevels, genoa: noLevels, turin: { fmc: 0, ...noLevels } },
+      'match'
+    ],
+    [
+      'takes a product with one level above zero for a candidate',
+      levels(0, 0, 1, 0),
+      { ...defaultMinimumTcb, turin: { fmc: 0, ...noLevels, snp: 1 } },
+      'match'
+    ]
+  ])('%s', async (_, changes, minimum, outcome) => {
+    const verdict = await appraise(world, { via: 'maa', ...changes, trust: put(minimum, 'minimumTcb') })
+    expect(verdict.checks.find(({ claim }) => claim === 'maa.compliance')).toMatchObject({ outcome })
+    if (minimum === defaultMinimumTcb) expect(JSON.stringify(verdict.checks)).not.toContain('turin')
+  })
+
+  it('takes a Turin for what it is where there is a report', async () => {
+    const verdict = await appraise(world, {
+      product: 'Turin',
+      ...levels(2, 3, 4, 200),
+      trust: put(defaultMinimumTcb, 'minimumTcb')
+    })
+    expect(mismatches(verdict)).toEqual([])
   })
 
   it('names the products whose minimum the patch levels do not reach', async () => {
@@ -245,6 +302,24 @@ describe('simulation, told by the token alone', () => {
       })
       expect(verdict).toMatchObject({ verdict: 'trusted', simulated })
     }
+  })
+
+  it.each<readonly [string, Changes]>([
+    ['nobody has signed', { rawToken: (token) => `${token.split('.').slice(0, 2).join('.')}.AAAA` }],
+    ['a stranger has signed', { maaSigner: stranger }],
+    ['the trust policy does not name the issuer of', { trust: put([maaEndpoint], 'maa', 'endpoints') }]
+  ])('is not denied by a token with the name of Azure that %s', async (_, changes) => {
+    const endpoint = 'https://sharedeus.eus.attest.azure.net'
+    const { jwks } = await maaKeySet(world.maa)
+    const verdict = await appraise(world, {
+      via: 'maa',
+      ...claim(endpoint, 'iss'),
+      document: put(endpoint, 'maa', 'endpoint'),
+      maaKeys: () => [{ endpoint, jwks }],
+      trust: put([endpoint], 'maa', 'endpoints'),
+      ...changes
+    })
+    expect(verdict).toMatchObject({ verdict: 'rejected', simulated: true })
   })
 
   it('does not go by the issuer where the report was asked for as well', async () => {

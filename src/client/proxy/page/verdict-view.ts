@@ -76,9 +76,14 @@ export function whenWords({ verifiedAt, maximumAgeSeconds: age, state }: ProxySt
 }
 
 /** The first of what differs; the table has all of it. */
-export function wrongChecks({ checks }: ProxyStatus): HTMLElement[] {
+export function wrongChecks({ checks, keyEndpoints = [] }: ProxyStatus): HTMLElement[] {
   const most = 4
-  const wrong = checks.filter(({ outcome }) => outcome === 'mismatch')
+  const endpoints = keyEndpoints.flatMap((check) =>
+    check.outcome === 'mismatch'
+      ? [{ ...check, title: 'another key stands beside the evidence', claim: check.path }]
+      : []
+  )
+  const wrong = [...endpoints, ...checks.filter(({ outcome }) => outcome === 'mismatch')]
   const shown = wrong
     .slice(0, most)
     .map(({ title, claim, expected, actual }) =>
