@@ -4,7 +4,7 @@ import { equalBytes } from '../base/bytes.js'
 import { sealHeaders } from '../seal/ehbp.js'
 import { sealProviderKey } from '../seal/provider-key.js'
 import type { TrustPolicy, VerifiedEvidence } from '../verify/index.js'
-import { AttestedRouter } from './attested-router.js'
+import { AttestedRouter, type AttestedRouterOptions } from './attested-router.js'
 import { CallError } from './errors.js'
 import { type Fetch, place, routerUrl } from './http.js'
 import { type OutgoingRequest, readRequest } from './outgoing-request.js'
@@ -32,6 +32,8 @@ export interface CreateFetchOptions {
   readonly keyProvider?: string | undefined
   /** Pads events to a few sizes, so that whoever looks on cannot tell the length of each; costs bytes. */
   readonly pad?: boolean | undefined
+  /** Whether each verification also compares the keys that the router publishes beside its evidence, as `verifyRouter` does. */
+  readonly compareKeyEndpoints?: boolean | undefined
   /** Told of each verification, also of one that rejects. */
   readonly onVerdict?: ((verdict: RouterVerdict) => void) | undefined
   /** Told once for each answer that was read to its end. */
@@ -40,9 +42,6 @@ export interface CreateFetchOptions {
 
 /** For SDKs that insist on a key where the router has its own: whoever sends this sends none. */
 export const noKey = 'none'
-
-/** Seconds for which keys are used where the trust policy accepts any age. */
-const defaultMaximumAgeSeconds = 300
 
 /** Beside its request alone, and not for long: a router's clock may differ by some minutes. */
 const credentialLifeMs = 300_000
@@ -57,28 +56,46 @@ const credentialLifeMs = 300_000
  * answer the router did not seal. An answer that was cut or altered fails while it is read.
  */
 export function createFetch(options: CreateFetchOptions): Fetch {
-  const now = options.now ?? (() => new Date())
-  // Looked up late, so that a test or an application may replace it.
-  const send: Fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init))
-  const base = routerUrl(options.url, '/')
-  if (base === undefined) throw new CallError('call.url', 'the URL of the router must be http or https and no more')
-  const { maximumAgeSeconds: age } = options.trust
-  const router = new AttestedRouter({
-    url: options.url,
-    trust: options.trust,
-    fetch: send,
-    now,
-    maaKeys: options.maaKeys,
-    maximumAgeMs: (age === 'any' ? defaultMaximumAgeSeconds : age) * 1000,
-    onVerdict: options.onVerdict
-  })
+  return fetchOver(attestedRouter(options), options)
+}
 
-  const verifiedFetch: Fetch = async (input, init) => {
-    const request = await readRequest(input, init, base)
+/** The router of these options; whoever holds it may verify at any time. Throws a `CallError` for a URL that no router has. */
+export function attestedRouter(
+  options: Pick<
+    CreateFetchOptions,
+    'url' | 'trust' | 'fetch' | 'transport' | 'now' | 'maaKeys' | 'compareKeyEndpoints' | 'onVerdict'
+  > &
+    Pick<AttestedRouterOptions, 'onNoVerdict'>
+): AttestedRouter {
+  baseOf(options.url)
+  const { url, trust, transport, maaKeys, compareKeyEndpoints, onVerdict, onNoVerdict } = options
+  return new AttestedRouter({
+    url,
+    trust,
+    fetch: senderOf(options),
+    transport,
+    now: options.now ?? systemClock,
+    maaKeys,
+    compareKeyEndpoints,
+    onVerdict,
+    onNoVerdict
+  })
+}
+
+/** {@link createFetch} over a router that its maker verifies too; of the options those about calls count. */
+export function fetchOver(router: AttestedRouter, options: CreateFetchOptions): Fetch {
+  const now = options.now ?? systemClock
+  const send = senderOf(options)
+  const base = baseOf(options.url)
+
+  // Not one async function: that would hold the caller's body, beside the copy that is sealed, for as long as it runs.
+  const verifiedFetch: Fetch = (input, init) => readRequest(input, init, base).then(call)
+
+  async function call(request: OutgoingRequest): Promise<Response> {
     const keys = await router.keys(request.signal)
     const first = await sendSealed(request, keys)
     if (!isStale(first.response)) return first.answer()
-    await first.response.body?.cancel()
+    await first.response.body?.cancel().catch(ignore)
     const renewed = await router.keysAfter(keys, request.signal)
     // Nobody vouches for the refusal. If the key is the same it was no reason, and the request may have been served.
     if (equalBytes(renewed.hpke, keys.hpke)) throw unsealed(request, first.response)
@@ -116,22 +133,26 @@ export function createFetch(options: CreateFetchOptions): Fetch {
       if (error instanceof CallError) throw error
       throw new CallError('call.network', `no answer from ${place(request.url)}`, { cause: error })
     }
-    return { response, answer: () => openAnswer(request, sealed, response, keys) }
+    const { url, signal } = request
+    const { openResponse, sha256 } = sealed
+    return { response, answer: () => openAnswer({ url, signal }, { openResponse, sha256 }, response, keys) }
   }
 
+  /** An answer may stay open for long: it is given nothing that has the body of the request. */
   function openAnswer(
-    request: OutgoingRequest,
-    sealed: SealedEhbpRequest,
+    call: Pick<OutgoingRequest, 'url' | 'signal'>,
+    { openResponse, sha256 }: Pick<SealedEhbpRequest, 'openResponse' | 'sha256'>,
     response: Response,
     keys: VerifiedEvidence
   ): Response {
-    if (!response.headers.has(sealHeaders.responseNonce)) return inTheOpen(request, response)
+    if (!response.headers.has(sealHeaders.responseNonce)) return inTheOpen(call, response)
     // The router says 200 for these, because without a body nothing could be authenticated.
-    if (withoutBody.has(response.status) || response.status > 599) throw unsealed(request, response)
-    const opened = sealed.openResponse(response)
+    if (withoutBody.has(response.status) || response.status > 599) throw unsealed(call, response)
+    const { status, headers } = response
+    const opened = openResponse({ status, headers, body: asCallErrors(call, response) })
     const { onReceipt } = options
     if (onReceipt !== undefined) {
-      checkReceipt(opened.receipt, sealed.sha256, { request, response, keys })
+      checkReceipt(opened.receipt, sha256, { path: call.url.pathname, status, keys })
         .then((result) => result !== undefined && onReceipt(result))
         .catch(ignore)
     } else opened.receipt.catch(ignore)
@@ -176,15 +197,27 @@ export function createFetch(options: CreateFetchOptions): Fetch {
   return Object.assign(verifiedFetch, { Response: globalThis.Response })
 }
 
-/** What a callback of the application throws is not for the call, which has its answer. */
+const systemClock = (): Date => new Date()
+
+/** Looked up late, so that a test or an application may replace it. */
+const senderOf = ({ fetch }: Pick<CreateFetchOptions, 'fetch'>): Fetch =>
+  fetch ?? ((input, init) => globalThis.fetch(input, init))
+
+function baseOf(url: string): URL {
+  const base = routerUrl(url, '/')
+  if (base === undefined) throw new CallError('call.url', 'the URL of the router must be http or https and no more')
+  return base
+}
+
+/** What a callback of the application throws is not for the call, and how a body that nobody reads ends matters to nobody. */
 const ignore = (): void => undefined
 
 /**
  * Nothing of the request was opened by whoever answered with this, and nobody vouches for the answer. The
  * status is told, so that a program can wait and try again; the text is not passed off as the router's.
  */
-function inTheOpen({ url }: OutgoingRequest, response: Response): Response {
-  void response.body?.cancel()
+function inTheOpen({ url }: Pick<OutgoingRequest, 'url'>, response: Response): Response {
+  response.body?.cancel().catch(ignore)
   if (response.status < 400 || response.status > 599) throw unsealed({ url }, response)
   const message = `${place(url)} refused the request with status ${response.status}, before it was opened; nothing proves who said so`
   const retryAfter = response.headers.get('retry-after')
@@ -195,6 +228,34 @@ function inTheOpen({ url }: OutgoingRequest, response: Response): Response {
       ...(retryAfter === null ? {} : { 'retry-after': retryAfter })
     }
   })
+}
+
+/**
+ * The body with errors of ours: a connection that breaks and a coding that cannot be undone fail with whatever
+ * error the platform has, and whoever reads should not have to know them all.
+ */
+function asCallErrors(
+  { url, signal }: Pick<OutgoingRequest, 'url' | 'signal'>,
+  { body, status }: Response
+): ReadableStream<Uint8Array> | null {
+  if (body === null) return null
+  const reader = body.getReader()
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        try {
+          const { done, value } = await reader.read()
+          if (done) controller.close()
+          else controller.enqueue(value)
+        } catch (cause) {
+          if (signal?.aborted === true) throw signal.reason
+          throw new CallError('call.network', `the answer of ${place(url)} broke off`, { status, cause })
+        }
+      },
+      cancel: (reason) => reader.cancel(reason)
+    },
+    { highWaterMark: 0 }
+  )
 }
 
 const unsealed = ({ url }: Pick<OutgoingRequest, 'url'>, { status }: Response): CallError =>

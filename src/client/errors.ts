@@ -1,4 +1,6 @@
 import type { Check } from '../verify/index.js'
+import type { KeyEndpointCheck } from './key-endpoints.js'
+import { differing, mismatchNames } from './mismatches.js'
 
 /** Why evidence could not be checked. Scripts rely on these; none of them says anything about trust. */
 export type CheckErrorCode =
@@ -36,11 +38,13 @@ export class AttestationError extends Error {
   override readonly name = 'AttestationError'
   readonly code = 'attestation.rejected'
   readonly checks: readonly Check[]
+  /** Key endpoints that differ from the evidence, where they were compared. */
+  readonly keyEndpoints: readonly KeyEndpointCheck[]
 
-  constructor(checks: readonly Check[]) {
-    const wrong = checks.filter(({ outcome }) => outcome === 'mismatch')
-    super(`the evidence of the router was rejected: ${wrong.map(({ claim }) => claim).join(', ')}`)
-    this.checks = wrong
+  constructor(checks: readonly Check[], keyEndpoints: readonly KeyEndpointCheck[] = []) {
+    super(`the evidence of the router was rejected: ${mismatchNames({ checks, keyEndpoints }).join(', ')}`)
+    this.checks = checks.filter(({ outcome }) => outcome === 'mismatch')
+    this.keyEndpoints = differing(keyEndpoints)
   }
 }
 

@@ -1,3 +1,5 @@
+export { isHttpsOrigin } from '../verify/https-origin.js'
+
 export type Fetch = typeof globalThis.fetch
 
 export interface Exchange {
@@ -33,45 +35,71 @@ export function routerUrl(base: string, path: string): URL | undefined {
 }
 
 /**
- * Calls and reads the whole answer as text of at most `maximumBytes`. Redirects are errors: another
- * host's answer is not that of the one that was asked. Throws an {@link ExchangeError}.
+ * Calls and reads the whole answer as text of at most `maximumBytes`. Redirects are errors unless `init` says
+ * otherwise: another host's answer is not that of the one that was asked. Throws an {@link ExchangeError}.
  */
 export async function exchange(fetch: Fetch, url: URL, init: RequestInit, maximumBytes: number): Promise<Exchange> {
+  const { status, bytes } = await exchangeBytes(fetch, url, init, maximumBytes)
+  try {
+    return { status, text: new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes) }
+  } catch {
+    throw new ExchangeError('not-text', `${place(url)} answered with bytes that are not UTF-8`, status)
+  }
+}
+
+export interface BytesExchange {
+  readonly status: number
+  readonly contentType: string
+  readonly bytes: Uint8Array
+}
+
+/** Like {@link exchange}, for an answer that need not be text. */
+export async function exchangeBytes(
+  fetch: Fetch,
+  url: URL,
+  init: RequestInit,
+  maximumBytes: number
+): Promise<BytesExchange> {
   let response: Response
   try {
-    response = await fetch(url, { ...init, redirect: 'error' })
+    response = await fetch(url, { redirect: 'error', ...init })
   } catch (error) {
     throw noAnswer(url, init.signal, error)
   }
-  return { status: response.status, text: await readText(response, url, init.signal, maximumBytes) }
+  const { status, headers } = response
+  return {
+    status,
+    contentType: headers.get('content-type') ?? '',
+    bytes: await readBytes(response, url, init.signal, maximumBytes)
+  }
 }
 
-async function readText(
+async function readBytes(
   { body, status }: Response,
   url: URL,
   signal: AbortSignal | null | undefined,
   maximumBytes: number
-): Promise<string> {
-  if (body === null) return ''
+): Promise<Uint8Array> {
+  if (body === null) return new Uint8Array()
   const reader = body.getReader()
-  const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-  let text = ''
+  // Grown by doubling: whoever sends one byte at a time makes nothing quadratic and no heap of pieces.
+  let buffer = new Uint8Array(16 * 1024)
   let length = 0
   for (;;) {
     const chunk = await nextChunk(reader, url, signal)
-    length += chunk?.length ?? 0
+    if (chunk === undefined) return buffer.subarray(0, length)
+    if (length + chunk.length > buffer.length) {
+      const grown = new Uint8Array(2 * (length + chunk.length))
+      grown.set(buffer.subarray(0, length))
+      buffer = grown
+    }
+    buffer.set(chunk, length)
+    length += chunk.length
     if (length > maximumBytes) {
       // The rest is not wanted, and how its end goes does not matter any more.
       await reader.cancel().catch(() => undefined)
       throw new ExchangeError('too-large', `${place(url)} answered with more than ${maximumBytes} bytes`, status)
     }
-    try {
-      text += decoder.decode(chunk, { stream: chunk !== undefined })
-    } catch {
-      await reader.cancel().catch(() => undefined)
-      throw new ExchangeError('not-text', `${place(url)} answered with bytes that are not UTF-8`, status)
-    }
-    if (chunk === undefined) return text
   }
 }
 

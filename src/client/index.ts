@@ -7,6 +7,7 @@ export { AttestationError, CallError, type CallErrorCode, CheckError, type Check
 export { type FetchedEvidence, fetchEvidence } from './fetch-evidence.js'
 export { fetchMaaKeys } from './fetch-maa-keys.js'
 export type { Fetch } from './http.js'
+export { checkKeyEndpoints, type KeyEndpoint, type KeyEndpointCheck } from './key-endpoints.js'
 export {
   type EhbpExtension,
   type EhbpRequest,

@@ -32,10 +32,13 @@ export async function readRequest(
 ): Promise<OutgoingRequest> {
   const url = placeOfCall(input, base)
   const isStream = init?.body instanceof ReadableStream
+  const bytes = init?.body instanceof Uint8Array ? new Uint8Array(init.body) : undefined
   // The platform knows best what type a form or a search has, and what a `Request` and its `init` make together.
   const request = new Request(input instanceof Request ? input : url, {
     ...init,
-    ...(isStream ? { duplex: 'half' } : {})
+    ...(isStream ? { duplex: 'half' } : {}),
+    // It would only be copied there, more than once.
+    ...(bytes === undefined ? {} : { body: new Uint8Array() })
   })
   const { method } = request
   if (method !== 'POST' && !bodiless.has(method)) {
@@ -48,7 +51,7 @@ export async function readRequest(
     path: url.pathname + url.search,
     headers: method === 'POST' ? headers : { ...headers, [methodHeader]: method },
     credential,
-    body: isStream ? (request.body ?? undefined) : new Uint8Array(await request.arrayBuffer()),
+    body: isStream ? (request.body ?? undefined) : (bytes ?? new Uint8Array(await request.arrayBuffer())),
     isStream,
     signal: init?.signal ?? (input instanceof Request ? input.signal : undefined)
   }

@@ -1,7 +1,6 @@
 import { SealError } from '../seal/errors.js'
 import { type Receipt, verifyReceipt } from '../seal/receipt.js'
 import type { VerifiedEvidence } from '../verify/index.js'
-import type { OutgoingRequest } from './outgoing-request.js'
 
 /** A receipt that is about the call, or why there is none. */
 export type ReceiptResult =
@@ -21,12 +20,17 @@ export async function checkReceipt(
   jws: Promise<string | undefined>,
   sentSha256: Promise<string>,
   {
-    request,
-    response,
+    path,
+    status,
     keys
-  }: { readonly request: OutgoingRequest; readonly response: Response; readonly keys: VerifiedEvidence }
+  }: {
+    /** Of the request, without its query. */
+    readonly path: string
+    /** Of the answer. */
+    readonly status: number
+    readonly keys: VerifiedEvidence
+  }
 ): Promise<ReceiptResult | undefined> {
-  const path = request.url.pathname
   let text: string | undefined
   try {
     text = await jws
@@ -39,7 +43,7 @@ export async function checkReceipt(
     const sha256 = await sentSha256.catch(() => undefined)
     // A provider may answer, with a refusal above all, while the request is still on its way.
     if (sha256 === undefined) return { path, problem: 'the request was not sent to its end', kind: 'unchecked' }
-    const problem = problemOf(receipt, path, response.status, sha256)
+    const problem = problemOf(receipt, path, status, sha256)
     return problem === undefined ? { path, receipt } : { path, problem, kind: 'wrong' }
   } catch (error) {
     if (!(error instanceof SealError)) throw error

@@ -4,11 +4,14 @@ import {
   type MaaKeySet,
   type TrustPolicy,
   type Verdict,
+  type VerifiedEvidence,
   verifyEvidence
 } from '../verify/index.js'
+import { CheckError } from './errors.js'
 import { fetchEvidence } from './fetch-evidence.js'
 import { fetchMaaKeys } from './fetch-maa-keys.js'
 import type { Fetch } from './http.js'
+import { checkKeyEndpoints, type KeyEndpointCheck } from './key-endpoints.js'
 
 /** Longest time for one verification: a router may wait for its own attestation service. */
 export const longestVerificationMs = 60_000
@@ -22,29 +25,53 @@ export interface VerifyRouterOptions {
   readonly now: () => Date
   /** 16 to 64 bytes that nobody can foresee; 32 from the platform if left out. */
   readonly randomNonce?: (() => Uint8Array) | undefined
+  /** Ends the verification; after {@link longestVerificationMs} if left out. */
   readonly signal?: AbortSignal | undefined
   /** Keys of attestation providers, where they are not to be fetched. */
   readonly maaKeys?: MaaKeySource | undefined
+  /**
+   * Also compares the keys that the router publishes beside its evidence, and rejects it where they differ; two
+   * more requests. Left out, nothing but the evidence is asked for.
+   */
+  readonly compareKeyEndpoints?: boolean | undefined
+  /** What makes the connections for that comparison, in place of `fetch`, as in `createFetch`. */
+  readonly transport?: ((evidence: VerifiedEvidence) => Fetch) | undefined
 }
 
 /** Keys of attestation providers, or who gives them when they are needed. */
 export type MaaKeySource = readonly MaaKeySet[] | (() => Promise<readonly MaaKeySet[]>)
 
-/** The verdict, and the document as it was served. */
-export type RouterVerdict = Verdict & { readonly document: string }
+/**
+ * The verdict, and the document as it was served. `keyEndpoints` is there if they were compared; a verdict may be
+ * a rejection for their sake alone, and then every one of `checks` matches.
+ */
+export type RouterVerdict = Verdict & {
+  readonly document: string
+  readonly keyEndpoints?: readonly KeyEndpointCheck[]
+}
 
 /**
  * Asks a router for evidence about a fresh nonce, fetches the keys of its attestation provider and
  * verifies. Throws a {@link CheckError} if it could not come to a verdict.
  */
 export async function verifyRouter(options: VerifyRouterOptions): Promise<RouterVerdict> {
-  const { url, fetch, signal } = options
+  const { url, fetch, signal = AbortSignal.timeout(longestVerificationMs) } = options
   const nonce = options.randomNonce?.() ?? crypto.getRandomValues(new Uint8Array(32))
   const { document, evidence } = await fetchEvidence({ url, nonce, fetch, signal })
   const appraise = (maaKeys: readonly MaaKeySet[]): Promise<Verdict> =>
     verifyEvidence(evidence, options.trust, { now: options.now(), nonce, maaKeys })
-  const verdict = await appraiseWith(() => keysFrom(options.maaKeys, evidence, options), appraise)
-  return { ...verdict, document }
+  const verdict = await appraiseWith(() => keysFrom(options.maaKeys, evidence, { ...options, signal }), appraise)
+  if (options.compareKeyEndpoints !== true || verdict.verdict === 'rejected') return { ...verdict, document }
+  const connect = options.transport?.(verdict.evidence) ?? fetch
+  const keyEndpoints = await checkKeyEndpoints({ url, evidence: verdict.evidence, fetch: connect, signal }).catch(
+    (error: unknown) => {
+      if (!signal.aborted) throw error
+      throw new CheckError('check.aborted', 'the comparison of the key endpoints was ended', undefined, error)
+    }
+  )
+  if (keyEndpoints.every(({ outcome }) => outcome !== 'mismatch')) return { ...verdict, document, keyEndpoints }
+  const { simulated, checks } = verdict
+  return { verdict: 'rejected', simulated, checks, document, keyEndpoints }
 }
 
 const keysFrom = async (

@@ -2,8 +2,11 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import { UserError } from '../base/user-error.js'
 import type { RouterVerdict } from '../client/index.js'
 import type { CallRecord, Proxy, ProxyOptions } from '../client/proxy/index.js'
+import { describeMismatches, differing, mismatchNames } from '../client/mismatches.js'
 import type { App, Execute } from './app.js'
+import { otherKeyProblem, otherKeyWhy, warnOfUnchecked } from './key-endpoints.js'
 import { helpEnd, withOutput } from './options.js'
+import { isLoopback, meantUrl, withProposals } from './router-url.js'
 import { requireSameServer } from './same-server.js'
 import { readTrust } from './verify-trust.js'
 
@@ -33,15 +36,39 @@ export function proxyCommand(execute: Execute): Command {
     .action(execute<Options>('proxy', serve))
 }
 
-/** Verifies, says the verdict, and serves until the first interruption, which is how this verb ends well. */
 async function serve(app: App, options: Options): Promise<void> {
+  try {
+    await verifyAndServe(app, options)
+  } catch (error) {
+    throw withProposals(error, proposalsFor(error, options))
+  }
+}
+
+const nearlyRight = ['usage.invalid', 'proxy.not-checked', 'proxy.rejected']
+
+/** A URL that is nearly right, and a router of the emulator whose roots nobody else trusts. */
+function proposalsFor(error: unknown, { url, local }: Options): string[] {
+  if (url === undefined || !(error instanceof UserError) || !nearlyRight.includes(error.code)) return []
+  const meant = error.code === 'proxy.rejected' ? undefined : meantUrl(url)
+  const isOfEmulator = error.code !== 'usage.invalid' && local !== true && isLoopback(url)
+  return [
+    ...(meant === undefined ? [] : [`confrouter proxy --url ${meant} …   (did you mean this URL?)`]),
+    ...(isOfEmulator ? ['confrouter proxy --local   (a router that `confrouter up --local` has started)'] : [])
+  ]
+}
+
+/** Verifies, says the verdict, and serves until the first interruption, which is how this verb ends well. */
+async function verifyAndServe(app: App, options: Options): Promise<void> {
   const access = await app.verification(options)
   const { fetch, transport, deployment } = access
   const { url, trustFile } = routerOf(options, deployment)
   const trust = await readTrust(trustFile)
   const proxy = await create(app, { url, trust, fetch, transport, port: options.port })
   const verdict = await firstVerdict(app, proxy)
-  if (verdict.verdict === 'trusted') await requireSameServer(access, url, verdict.evidence, app.signal)
+  if (verdict.verdict === 'trusted') {
+    await requireSameServer(access, url, verdict.evidence, app.signal)
+    warnOfUnchecked(app.terminal, verdict.keyEndpoints ?? [])
+  }
   const origin = await listen(proxy, options.port)
   app.terminal.result(startedResult(origin, url, verdict))
   await interrupted(app.signal)
@@ -82,8 +109,10 @@ async function create(
   try {
     return createProxy({
       ...options,
+      // With each renewal too: whoever comes in between later has no place there either.
+      compareKeyEndpoints: true,
       onVerdict: (verdict) => {
-        const wrong = isFirst ? [] : wrongClaims(verdict)
+        const wrong = isFirst ? [] : mismatchNames(verdict)
         // The first one is the result of the command, or its error.
         isFirst = false
         if (wrong.length > 0) terminal.warn(`the router was rejected, and nothing is sent to it: ${wrong.join(', ')}`)
@@ -112,17 +141,30 @@ async function firstVerdict({ signal }: App, proxy: Proxy): Promise<RouterVerdic
       cause: error.cause
     })
   }
-  const wrong = wrongClaims(verdict)
   if (verdict.verdict === 'trusted') return verdict
-  throw new UserError('evidence', 'proxy.rejected', `the evidence was rejected: ${wrong.join(', ')}`, {
-    why: verdict.checks
-      .flatMap((check) =>
-        check.outcome === 'mismatch' ? [`${check.claim}: expected ${check.expected}, found ${check.actual}`] : []
-      )
-      .join('; '),
-    next: ['confrouter verify URL --trust trust.json   (shows every check)'],
-    report: { verdict: verdict.verdict, simulated: verdict.simulated, checks: verdict.checks }
-  })
+  throw rejection(verdict)
+}
+
+/** Also where nothing is wrong but a key that stands beside the evidence: who put it there is between. */
+function rejection({ verdict, simulated, checks, keyEndpoints }: RouterVerdict): UserError {
+  const endpoints = differing(keyEndpoints)
+  if (endpoints.length > 0) {
+    return new UserError('evidence', 'proxy.rejected', otherKeyProblem(endpoints), {
+      why: otherKeyWhy,
+      next: ['run the same command again, and send no data while it says this'],
+      report: { verdict, simulated, checks, keyEndpoints }
+    })
+  }
+  return new UserError(
+    'evidence',
+    'proxy.rejected',
+    `the evidence was rejected: ${mismatchNames({ checks }).join(', ')}`,
+    {
+      why: describeMismatches({ checks }),
+      next: ['confrouter verify URL --trust trust.json   (shows every check)'],
+      report: { verdict, simulated, checks }
+    }
+  )
 }
 
 async function listen(proxy: Proxy, port: number): Promise<string> {
@@ -164,9 +206,6 @@ function startedResult(
     }
   }
 }
-
-const wrongClaims = ({ checks }: RouterVerdict): string[] =>
-  checks.filter(({ outcome }) => outcome === 'mismatch').map(({ claim }) => claim)
 
 function callLine({ method, path, status, state, milliseconds, problem }: CallRecord): string {
   const parts = [method, path, status ?? '-', state, `${milliseconds ?? 0} ms`, problem ?? '']

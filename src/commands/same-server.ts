@@ -2,20 +2,26 @@ import { UserError } from '../base/user-error.js'
 import type { VerifiedEvidence } from '../client/index.js'
 import type { VerificationAccess } from './app.js'
 
+/** Longest wait for an answer that is not even looked at, in milliseconds. */
+const longestMs = 10_000
+
 /**
  * Evidence may be passed on by somebody whose own certificate nobody has signed: then the TLS key decides who
  * answers. Throws a {@link UserError} of fault `evidence` for another key than the evidence names, and of
- * fault `cloud` if the key could not be seen: whoever is in between can also break the connection.
+ * fault `cloud` if the key could not be seen within `limitMs`: whoever is in between can also break the
+ * connection, or let it hang.
  */
 export async function requireSameServer(
   { transport, isUnsigned }: Pick<VerificationAccess, 'transport' | 'isUnsigned'>,
   url: string,
   evidence: VerifiedEvidence,
-  signal: AbortSignal
+  signal: AbortSignal,
+  limitMs = longestMs
 ): Promise<void> {
   if (!isUnsigned(url)) return
+  const ending = AbortSignal.any([signal, AbortSignal.timeout(limitMs)])
   try {
-    const response = await transport(evidence)(new URL('/healthz', url), { redirect: 'manual', signal })
+    const response = await transport(evidence)(new URL('/healthz', url), { redirect: 'manual', signal: ending })
     await response.body?.cancel()
   } catch (error) {
     signal.throwIfAborted()

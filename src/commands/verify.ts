@@ -1,13 +1,17 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { UserError } from '../base/user-error.js'
-import type { TrustPolicy, Verdict } from '../client/index.js'
+import type { KeyEndpointCheck, TrustPolicy, Verdict } from '../client/index.js'
+import { isHttpsOrigin } from '../client/http.js'
+import { differing, mismatchNames } from '../client/mismatches.js'
 import type { App, Execute, VerificationAccess } from './app.js'
+import { compareKeyEndpoints, otherKeyProblem, otherKeyWhy } from './key-endpoints.js'
 import { helpEnd, withOutput } from './options.js'
+import { isLoopback, meantUrl, withProposals } from './router-url.js'
 import { collectEvidence, type Collected, type Inputs, readBundle, writeBundle } from './verify-evidence.js'
 import { type Pin, pinnedBy, type PinOptions } from './verify-pin.js'
 import { requireSameServer } from './same-server.js'
 import { drawChain } from './verify-tree.js'
-import { type TrustOptions, trustFor, type TrustSource, ways } from './verify-trust.js'
+import { readTrust, type TrustOptions, trustFor, type TrustSource, ways } from './verify-trust.js'
 
 export interface VerifyOptions extends TrustOptions, PinOptions {
   readonly evidence?: string
@@ -16,6 +20,7 @@ export interface VerifyOptions extends TrustOptions, PinOptions {
   readonly local?: boolean
   readonly stateDir: string
   readonly json?: boolean
+  readonly quiet?: boolean
 }
 
 export function verifyCommand(execute: Execute): Command {
@@ -60,9 +65,30 @@ export function verifyCommand(execute: Execute): Command {
     )
 }
 
-/** What is expected, what is shown, the verdict, and a proof that this run can say no. */
 async function verify(app: App, url: string | undefined, options: VerifyOptions): Promise<void> {
   refuseConflicts(url, options)
+  try {
+    await judge(app, url, options)
+  } catch (error) {
+    const isAboutUrl = error instanceof UserError && ['usage.invalid', 'verify.not-checked'].includes(error.code)
+    throw isAboutUrl && url !== undefined ? withProposals(error, proposalsFor(url, options, error.code)) : error
+  }
+}
+
+/** A URL that is nearly right, and a router of the emulator, are what most could-not-checks come from. */
+function proposalsFor(url: string, { local }: VerifyOptions, code: string): string[] {
+  const meant = meantUrl(url)
+  const isOfEmulator = code === 'verify.not-checked' && local !== true && isLoopback(url)
+  return [
+    ...(meant === undefined ? [] : [`confrouter verify ${meant} …   (did you mean this URL?)`]),
+    ...(isOfEmulator ? [proposeLocal] : [])
+  ]
+}
+
+const proposeLocal = 'confrouter verify --local   (a router that `confrouter up --local` has started)'
+
+/** What is expected, what is shown, the verdict, and a proof that this run can say no. */
+async function judge(app: App, url: string | undefined, options: VerifyOptions): Promise<void> {
   const access = await app.verification(options)
   const given = withDeployment(app, url, options, access.deployment)
   const pinned = await pinnedBy(given, access, { signal: app.signal, note: (text) => app.terminal.info(text) })
@@ -71,6 +97,7 @@ async function verify(app: App, url: string | undefined, options: VerifyOptions)
     return
   }
   const trustAt = await trustFor(given, pinned)
+  await sayWhatReplaces(app, given, pinned)
   const collected =
     given.evidence === undefined
       ? await collectEvidence(url ?? access.deployment?.url, access.fetch, app.signal)
@@ -94,10 +121,27 @@ async function verify(app: App, url: string | undefined, options: VerifyOptions)
   )
   await requireRefusal(appraise, trust.policy)
   if (given.save !== undefined) await writeBundle(given.save, collected, inputs)
+  let keyEndpoints: Outcome['keyEndpoints']
   if (verdict.verdict === 'trusted' && given.evidence === undefined) {
     await requireSameServer(access, collected.source, verdict.evidence, app.signal)
+    keyEndpoints = await compareKeyEndpoints(app, access, collected.source, verdict.evidence)
   }
-  report(app, { verdict, trust, collected, pinned, options: given })
+  report(app, { verdict, keyEndpoints, trust, collected, pinned, options: given })
+}
+
+/** A trust policy that is asked for, and of which the deciding part does not count, is worth a word. */
+async function sayWhatReplaces(app: App, options: VerifyOptions, pinned: Pin | undefined): Promise<void> {
+  const named = pinned?.hostData ?? options.hostData
+  if (options.trust === undefined || named === undefined) return
+  const { hostData } = await readTrust(options.trust)
+  const [before, after] = [hostData === 'any' ? ['any'] : hostData, named].map((all) =>
+    [...new Set(all)].sort().join(' or ')
+  )
+  if (before === after) return
+  const by = pinned === undefined ? 'that of --host-data' : pinned.origin
+  app.terminal.warn(
+    `the host data of ${options.trust} does not count: ${by} is accepted in its place (${after}, not ${before})`
+  )
 }
 
 function notArguments(code: string, message: string): UserError {
@@ -132,47 +176,103 @@ function valuesToRead(pinned: Pin | undefined, { yellow }: App['terminal']['styl
 
 interface Outcome {
   readonly pinned: Pin | undefined
+  /** On the evidence alone. */
   readonly verdict: Verdict
+  /** `undefined` where no router was asked, or one whose evidence is rejected. */
+  readonly keyEndpoints: readonly KeyEndpointCheck[] | undefined
   readonly trust: TrustSource
   readonly collected: Collected
   readonly options: VerifyOptions
 }
 
 function report(app: App, outcome: Outcome): void {
-  const { verdict, trust, options, collected } = outcome
+  const { options } = outcome
   const document = {
     command: 'verify',
     ...documentOf(outcome)
   }
-  const looks = app.terminal.styles.stdout
-  const human = [
-    headline(outcome, app),
-    '',
-    drawChain(verdict.checks, looks),
-    ...valuesToRead(outcome.pinned, looks),
-    ...(collected.savedAt === undefined ? [] : ['', looks.yellow(ofFile(collected.savedAt))]),
-    '',
-    looks.dim(`held against ${trust.origin}; the same evidence against another host data was rejected`)
-  ].join('\n')
-  if (verdict.verdict === 'trusted') {
+  const human = options.quiet === true ? verdictLine(outcome, app) : everything(outcome, app)
+  if (isTrusted(outcome)) {
     app.terminal.result({ human, json: document })
     return
   }
   if (options.json !== true) app.terminal.result({ human, json: document })
-  const wrong = verdict.checks.filter(({ outcome }) => outcome === 'mismatch').map(({ claim }) => claim)
-  throw new UserError('evidence', 'verify.rejected', `the evidence was rejected: ${wrong.join(', ')}`, {
-    ...adviceFor(wrong, collected),
-    report: documentOf(outcome)
+  throw rejection(outcome)
+}
+
+const isTrusted = ({ verdict, keyEndpoints = [] }: Outcome): boolean =>
+  verdict.verdict === 'trusted' && differing(keyEndpoints).length === 0
+
+function everything(outcome: Outcome, app: App): string {
+  const { verdict, trust, collected } = outcome
+  const looks = app.terminal.styles.stdout
+  // Beside a rejection it would read as if something were well.
+  const control = isTrusted(outcome) ? '; the same evidence against another host data was rejected' : ''
+  return [
+    headline(outcome, app),
+    '',
+    drawChain(verdict.checks, looks),
+    ...drawKeyEndpoints(outcome.keyEndpoints ?? [], looks),
+    ...valuesToRead(outcome.pinned, looks),
+    ...(collected.savedAt === undefined ? [] : ['', looks.yellow(ofFile(collected.savedAt))]),
+    '',
+    looks.dim(`held against ${trust.origin}${control}`)
+  ].join('\n')
+}
+
+/** No part of the chain: nothing vouches for what stands there, and no client of ours takes a key from it. */
+function drawKeyEndpoints(checks: readonly KeyEndpointCheck[], looks: App['terminal']['styles']['stdout']): string[] {
+  if (checks.length === 0) return []
+  const { green, red, dim, bold, symbols } = looks
+  const lines = checks.flatMap((check) => {
+    switch (check.outcome) {
+      case 'match':
+        return [`${green(symbols.done)} ${check.path}  ${dim('the same key')}`]
+      case 'unchecked':
+        return [`${dim(symbols.skipped)} ${check.path}  ${dim(`not compared: ${check.reason}`)}`]
+      case 'mismatch':
+        return [
+          `${red(symbols.failed)} ${check.path}`,
+          `    ${red(`${bold('key endpoint')} differs from the evidence`)}`,
+          `      expected ${check.expected}`,
+          `      found    ${check.actual}`
+        ]
+      default:
+        return check satisfies never
+    }
+  })
+  return ['', 'keys that it publishes beside its evidence', ...lines]
+}
+
+function rejection({ verdict, keyEndpoints = [], collected, options, ...rest }: Outcome): UserError {
+  const report = documentOf({ verdict, keyEndpoints, collected, options, ...rest })
+  const endpoints = differing(keyEndpoints)
+  if (endpoints.length > 0) {
+    return new UserError('evidence', 'verify.rejected', otherKeyProblem(endpoints), {
+      why: otherKeyWhy,
+      next: ['run the same command again, and send no data while it says this'],
+      report
+    })
+  }
+  const wrong = mismatchNames(verdict)
+  return new UserError('evidence', 'verify.rejected', `the evidence was rejected: ${wrong.join(', ')}`, {
+    ...adviceFor(wrong, collected, options),
+    report
   })
 }
 
 /** Old evidence is no bad router. */
 function adviceFor(
   wrong: readonly string[],
-  { savedAt, source }: Collected
+  { savedAt, source }: Collected,
+  { local, evidence }: VerifyOptions
 ): { why: string; next?: readonly string[] } {
   if (savedAt === undefined || wrong.join() !== 'maa.time') {
-    return { why: 'send no data to this router, or find out first why it shows something else than is expected' }
+    const isOfEmulator = evidence === undefined && local !== true && isLoopback(source) && wrong.includes('ark.pinned')
+    return {
+      why: 'send no data to this router, or find out first why it shows something else than is expected',
+      ...(isOfEmulator ? { next: [proposeLocal] } : {})
+    }
   }
   return {
     why: `it is too old by now; whether it held when it was saved is asked with --at`,
@@ -183,37 +283,52 @@ function adviceFor(
 const ofFile = (savedAt: string): string =>
   `saved at ${savedAt}: nonce and keys of the attestation service are those in the file, and worth what the file is`
 
-function documentOf({ verdict, trust, collected }: Outcome): Readonly<Record<string, unknown>> {
+function documentOf(outcome: Outcome): Readonly<Record<string, unknown>> {
+  const { verdict, trust, collected, keyEndpoints } = outcome
+  const evidence = verdict.verdict === 'trusted' && isTrusted(outcome) ? verdict.evidence : undefined
   const keys =
-    verdict.verdict === 'trusted'
-      ? {
-          tls: verdict.evidence.tls ?? null,
-          rsaThumbprint: verdict.evidence.rsaThumbprint,
-          hpke: Buffer.from(verdict.evidence.hpke).toString('base64url')
+    evidence === undefined
+      ? null
+      : {
+          tls: evidence.tls ?? null,
+          rsaThumbprint: evidence.rsaThumbprint,
+          hpke: Buffer.from(evidence.hpke).toString('base64url')
         }
-      : null
   return {
-    verdict: verdict.verdict,
+    verdict: evidence === undefined ? 'rejected' : 'trusted',
     simulated: verdict.simulated,
     source: collected.source,
     trust: trust.origin,
-    hostData: verdict.verdict === 'trusted' ? verdict.evidence.hostData : null,
+    hostData: evidence?.hostData ?? null,
     checks: verdict.checks,
+    ...(keyEndpoints === undefined ? {} : { keyEndpoints }),
     keys
   }
 }
 
 /** Simulated evidence is told from that of hardware before anything else. */
-function headline({ verdict, trust, collected, options }: Outcome, app: App): string {
-  const { green, red, yellow, bold } = app.terminal.styles.stdout
+function headline(outcome: Outcome, app: App): string {
+  const { verdict, options } = outcome
+  const { yellow, bold } = app.terminal.styles.stdout
   const kind = verdict.simulated
     ? yellow(bold('SIMULATED: no hardware stands behind this evidence'))
     : options.via === 'maa'
       ? bold('ATTESTATION SERVICE: by its word alone')
       : bold("HARDWARE: AMD SEV-SNP, under AMD's own root")
+  return `${kind}\n${wordOf(outcome, app)}`
+}
+
+/** All that --quiet leaves; even there a simulation is called one. */
+function verdictLine(outcome: Outcome, app: App): string {
+  const { yellow } = app.terminal.styles.stdout
+  return `${wordOf(outcome, app)}${outcome.verdict.simulated ? yellow(' (simulated: no hardware protection)') : ''}`
+}
+
+function wordOf(outcome: Outcome, app: App): string {
+  const { green, red, yellow, bold } = app.terminal.styles.stdout
+  const { trust, collected } = outcome
   const anything = trust.policy.hostData === 'any' ? yellow(' (whatever it runs: any host data was accepted)') : ''
-  const word = verdict.verdict === 'trusted' ? green(bold('trusted')) : red(bold('REJECTED'))
-  return `${kind}\n${word}: ${collected.source}${anything}`
+  return `${isTrusted(outcome) ? green(bold('trusted')) : red(bold('REJECTED'))}: ${collected.source}${anything}`
 }
 
 /** The deployment of the state directory stands in for a URL, and its trust policy for one that is not named. */
@@ -297,7 +412,7 @@ function hostData(text: string): string {
 }
 
 function origin(text: string): string {
-  if (URL.canParse(text) && new URL(text).origin === text && text.startsWith('https://')) return text
+  if (isHttpsOrigin(text)) return text
   throw new InvalidArgumentError(
     'expected an https origin without a path, such as https://sharedeus.eus.attest.azure.net'
   )

@@ -19,6 +19,7 @@ export interface RouterTransport {
  */
 export function routerTransport(send: typeof fetch): RouterTransport {
   const unsigned = new Set<string>()
+  const anybody = routerFetch('any')
   const byKey = new Map<string, typeof fetch>()
   return {
     isUnsigned: (url) => unsigned.has(new URL(url).origin),
@@ -29,7 +30,7 @@ export function routerTransport(send: typeof fetch): RouterTransport {
         const url = new URL(input instanceof Request ? input.url : String(input))
         if (!url.pathname.endsWith('/.well-known/confrouter') || !isOfUnsigned(error)) throw error
         unsigned.add(url.origin)
-        return routerFetch('any')(input, init)
+        return anybody(input, init)
       }
     },
     transport: (evidence) => async (input, init) => {

@@ -67,6 +67,63 @@ describe('confrouter verify', () => {
     expect(document.checks.map(({ claim }: { claim: string }) => claim)).toEqual([...claims])
   })
 
+  it('leaves one line with --quiet, which says of a simulation that it is one', async () => {
+    const { code, stdout, stderr } = await workspace.run('verify', '--local', '-q')
+    expect({ code, stdout, stderr }).toEqual({
+      code: 0,
+      stdout: `trusted: ${url} (simulated: no hardware protection)\n`,
+      stderr: ''
+    })
+    const trust = ['--trust', '.confrouter/policy/trust.json', '--host-data', 'ab'.repeat(32)]
+    const rejected = await workspace.run('verify', url, '--local', '-q', ...trust)
+    expect(rejected.code).toBe(6)
+    expect(rejected.stdout).toBe(`REJECTED: ${url} (simulated: no hardware protection)\n`)
+  })
+
+  it('compares the keys that the router publishes beside its evidence', async () => {
+    const { document } = await workspace.json('verify', '--local')
+    expect(document.keyEndpoints).toEqual([
+      { path: '/v1/crypto/jwk', outcome: 'match' },
+      { path: '/.well-known/hpke-keys', outcome: 'match' }
+    ])
+  })
+
+  it('says that the host data of a trust policy does not count where another is named, and only then', async () => {
+    const trust = ['verify', url, '--local', '--trust', '.confrouter/policy/trust.json']
+    const replaced = await workspace.run(...trust, '--host-data', 'any')
+    expect(replaced.code).toBe(0)
+    expect(replaced.stderr).toContain(
+      `the host data of .confrouter/policy/trust.json does not count: that of --host-data is accepted in its place (any, not ${hostData})`
+    )
+    expect((await workspace.run(...trust, '--host-data', hostData)).stderr).toBe('')
+    const release = ['--release', '.confrouter/policy/release.json']
+    expect((await workspace.run(...trust, ...release)).stderr).toBe('')
+  })
+
+  it('proposes the URL that was meant, and --local for a router of the emulator', async () => {
+    const pinned = ['--host-data', hostData]
+    const bare = await workspace.json('verify', url.replace('http://', ''), ...pinned)
+    expect({ code: bare.code, next: bare.document.error.next[0] }).toEqual({
+      code: 2,
+      next: `confrouter verify ${url} …   (did you mean this URL?)`
+    })
+    const ofApi = await workspace.json('verify', `${url}/v1`, '--local', ...pinned)
+    expect({ code: ofApi.code, next: ofApi.document.error.next[0] }).toEqual({
+      code: 5,
+      next: `confrouter verify ${url} …   (did you mean this URL?)`
+    })
+    const rejected = await workspace.json('verify', url, ...pinned)
+    expect({ code: rejected.code, next: rejected.document.error.next[0] }).toEqual({
+      code: 6,
+      next: expect.stringContaining('confrouter verify --local')
+    })
+    const unchecked = await workspace.json('verify', url, '--trust', '.confrouter/policy/trust.json')
+    expect({ code: unchecked.code, next: unchecked.document.error.next[0] }).toEqual({
+      code: 5,
+      next: expect.stringContaining('confrouter verify --local')
+    })
+  })
+
   it('rejects another host data with exit code 6 and what was expected and found', async () => {
     const other = 'ab'.repeat(32)
     const { code, stdout, stderr } = await workspace.run(
@@ -75,6 +132,8 @@ describe('confrouter verify', () => {
     expect(code).toBe(6)
     expect(stdout).toContain(`expected ${other}`)
     expect(stdout).toContain(`found    ${hostData}`)
+    // Beside a rejection it would read as if something were well.
+    expect(stdout).not.toContain('the same evidence against another host data was rejected')
     expect(stderr).toContain('verify.rejected')
     const { document } = await workspace.json(
       ...['verify', url, '--local', '--trust', '.confrouter/policy/trust.json', '--host-data', other]

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import OpenAI, { toFile } from 'openai'
 import { sealEhbp } from '../../src/seal/ehbp-client.js'
-import { createFetch, type CreateFetchOptions, noKey } from '../../src/client/create-fetch.js'
+import { attestedRouter, createFetch, type CreateFetchOptions, noKey } from '../../src/client/create-fetch.js'
 import { AttestationError, CallError, CheckError } from '../../src/client/errors.js'
 import type { ReceiptResult } from '../../src/client/receipt-check.js'
 import { type RouterVerdict, verifyRouter } from '../../src/client/verify-router.js'
@@ -304,6 +304,62 @@ describe('when it verifies', () => {
     expect(verdicts).toHaveLength(2)
   })
 
+  it('gives no evidence that is too old to a call whose key has changed, though another has renewed it since', async () => {
+    let laterMs = 0
+    const verdicts: RouterVerdict[] = []
+    const router = attestedRouter({
+      url: wire.origin,
+      trust: { ...attested.trust, maximumAgeSeconds: 1000 },
+      fetch: attested.fetch,
+      now: () => new Date(Date.now() + laterMs),
+      onVerdict: (verdict) => verdicts.push(verdict)
+    })
+    const first = await router.keys(undefined)
+    await router.verify()
+    // Renewed a moment ago: shared with whoever was told the same.
+    const shared = await router.keysAfter(first, undefined)
+    expect(shared).not.toBe(first)
+    expect(verdicts).toHaveLength(2)
+    // Tokens are of the real clock, which the other end of the age stands in for.
+    laterMs = -60_000
+    expect(await router.keysAfter(first, undefined)).not.toBe(shared)
+    expect(verdicts).toHaveLength(3)
+  })
+
+  it.each<readonly [string, () => unknown]>([
+    [
+      'throws',
+      () => {
+        throw new Error('of the application')
+      }
+    ],
+    ['fails later', () => Promise.reject(new Error('of the application'))]
+  ])('goes on if the application %s at a verdict', async (_, onVerdict) => {
+    const { client } = caller({ onVerdict })
+    expect((await chat(client)).choices[0]?.message.content).toBe(`You said: ${marked}`)
+    // An error that nobody handles would fail this run.
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  })
+
+  it('goes on if the application throws at what was no verdict', async () => {
+    const onNoVerdict = (): void => {
+      throw new Error('of the application')
+    }
+    const router = attestedRouter({ url: 'http://127.0.0.1:9', trust: attested.trust, onNoVerdict })
+    await expect(router.verify()).rejects.toBeInstanceOf(CheckError)
+  })
+
+  it('does not wait for ever where nobody says how long', async () => {
+    const signals: unknown[] = []
+    const silent: typeof fetch = (_, init) => {
+      signals.push(init?.signal)
+      return Promise.reject(new TypeError('no answer'))
+    }
+    const options = { url: wire.origin, trust: attested.trust, fetch: silent, now: () => new Date() }
+    await expect(verifyRouter(options)).rejects.toMatchObject({ code: 'check.network' })
+    expect(signals).toEqual([expect.any(AbortSignal), expect.any(AbortSignal)])
+  })
+
   it('goes on in the same call when the router has another key than before', async () => {
     const { client, fetch, verdicts } = caller()
     await chat(client)
@@ -439,7 +495,7 @@ describe('what is refused before a byte of the request is sent', () => {
   })
 
   function expectOnlyEvidenceWasAsked(): void {
-    expect(wire.sent().match(/^(?:GET|POST) \S+/gm)).toEqual(['POST /.well-known/confrouter'])
+    expect(wire.sent().match(/(?:GET|POST) \S+(?= HTTP)/g)).toEqual(['POST /.well-known/confrouter'])
     expect(upstream.calls).toEqual([])
     expectNothingOnTheWire()
   }
@@ -481,6 +537,22 @@ describe('an answer that is not what the router sealed', () => {
     await chat(client)
     wire.alter(() => Buffer.from('HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}'))
     expect(await causeOf(chat(client))).toMatchObject({ code: 'call.unsealed', status: 200 })
+  })
+
+  it.each([
+    ['a refusal', 503],
+    ['the word that the key is stale', 422]
+  ])('is no error that nobody handles if it is %s whose body is broken', async (_, status) => {
+    const broken: typeof fetch = (input, init) => {
+      if (!(input instanceof URL) || input.pathname !== '/v1/chat/completions') return attested.fetch(input, init)
+      const body = new ReadableStream({ start: (controller) => controller.error(new Error('broken')) })
+      return Promise.resolve(new Response(body, { status }))
+    }
+    const { fetch } = caller({ fetch: broken })
+    const answer = fetch(`${wire.origin}/v1/chat/completions`, { method: 'POST', body: '{}' })
+    if (status === 422) await expect(answer).rejects.toMatchObject({ code: 'call.unsealed' })
+    else expect((await answer).status).toBe(status)
+    await new Promise((resolve) => setTimeout(resolve, 20))
   })
 
   it('is none if it claims to be sealed and has no body', async () => {
@@ -532,5 +604,45 @@ describe('an answer that is not what the router sealed', () => {
     expect(await causeOf(chat(client))).toMatchObject({ code: 'call.unsealed', status: 422 })
     expect(verdicts).toHaveLength(2)
     expect(upstream.calls).toHaveLength(2)
+  })
+
+  it('fails with an error of ours, and the cause in it, if the connection breaks in the middle', async () => {
+    const { client, fetch } = caller()
+    await chat(client)
+    const head = `HTTP/1.1 200 OK\r\nehbp-response-nonce: ${'0'.repeat(64)}\r\n`
+    wire.alter(() => Buffer.from(`${head}transfer-encoding: chunked\r\n\r\n5\r\n\0\0\0\x40\0\r\nnot a chunk\r\n`))
+    const answer = await fetch(`${wire.origin}/v1/models`)
+    const error: unknown = await answer.text().catch((reason: unknown) => reason)
+    expect(error).toBeInstanceOf(CallError)
+    expect(error).toMatchObject({ code: 'call.network', status: 200, cause: expect.any(Error) })
+  })
+
+  it('fails with an error of ours if it has a content coding that cannot be undone', async () => {
+    const { client, fetch } = caller()
+    await chat(client)
+    wire.alter((piece) => {
+      const text = piece.toString('latin1')
+      return Buffer.from(text.replace('\r\n', '\r\ncontent-encoding: gzip\r\n'), 'latin1')
+    })
+    const answer = await fetch(`${wire.origin}/v1/models`, { headers: { authorization: 'Bearer sk-secret-of-caller' } })
+    const error: unknown = await answer.text().catch((reason: unknown) => reason)
+    expect(error).toBeInstanceOf(CallError)
+    expect(error).toMatchObject({ code: 'call.network', cause: expect.any(Error) })
+  })
+
+  it('fails with the reason of the caller, and no other error, if the caller ends it', async () => {
+    const { fetch } = caller()
+    upstream.faults.push(faults.stall)
+    const stop = new AbortController()
+    const answer = await fetch(`${wire.origin}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', authorization: 'Bearer sk-secret-of-caller' },
+      body: JSON.stringify({ model: 'gpt-4o-mini', stream: true, messages: question }),
+      signal: stop.signal
+    })
+    const read = answer.text()
+    const reason = new Error('enough')
+    stop.abort(reason)
+    await expect(read).rejects.toBe(reason)
   })
 })

@@ -2,15 +2,12 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { PassThrough } from 'node:stream'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals'
-import { CommanderError } from 'commander'
-import type { App, Execute } from '../../src/commands/app.js'
+import type { ProxyStatus } from '../../src/client/proxy/status.js'
 import { proxyCommand } from '../../src/commands/proxy.js'
-import { createTerminal } from '../../src/terminal/index.js'
-import { routerTransport } from '../../src/composition/router-transport.js'
 import { Cleanup, serve, until } from '../unit/router/harness.js'
-import { type AttestedRouter, startAttestedRouter } from './attested.js'
+import { type AttestedRouter, startAttestedRouter, startWire } from './attested.js'
+import { runVerb, type VerbRun } from './run-verb.js'
 import { local } from './setup.js'
 import { startOpenai } from './upstreams/openai.js'
 
@@ -36,66 +33,12 @@ afterEach(async () => {
   await ofTest.run()
 })
 
-interface Run {
-  readonly stdout: () => string
-  readonly stderr: () => string
-  readonly interrupt: () => void
-  readonly exitCode: Promise<number>
-}
-
-/** Runs the verb as the program does, in this process. */
-function run(
-  argv: readonly string[],
-  { fetch = attested.fetch, deployment }: Partial<Awaited<ReturnType<App['verification']>>> = {}
-): Run {
-  const texts = { stdout: '', stderr: '' }
-  const stream = (name: keyof typeof texts): PassThrough =>
-    new PassThrough().on('data', (piece: Buffer) => (texts[name] += piece.toString()))
-  const [stdout, stderr] = [stream('stdout'), stream('stderr')]
-  const interruption = new AbortController()
-  let exitCode = 0
-  const execute: Execute = (name, verb) => async (options) => {
-    const { json = false, verbose = false } = options as { readonly json?: boolean; readonly verbose?: boolean }
-    const terminal = createTerminal({
-      stdin: new PassThrough(),
-      stdout,
-      stderr,
-      environment: {},
-      json,
-      quiet: false,
-      verbose,
-      color: false,
-      input: false
-    })
-    const verification = async () => ({ ...routerTransport(fetch), deployment })
-    const app = { terminal, signal: interruption.signal, verification } as unknown as App
-    await verb(app, options).catch((error: unknown) => (exitCode = terminal.failure(error, { command: name })))
-  }
-  const command = proxyCommand(execute)
-    .exitOverride()
-    .configureOutput({ writeErr: () => undefined })
-  const ended = command.parseAsync([...argv], { from: 'user' }).then(
-    () => exitCode,
-    (error: unknown) => {
-      if (error instanceof CommanderError) return 2
-      throw error
-    }
-  )
-  ofTest.add(async () => {
-    interruption.abort()
-    await ended
-  })
-  return {
-    stdout: () => texts.stdout,
-    stderr: () => texts.stderr,
-    interrupt: () => interruption.abort(),
-    exitCode: ended
-  }
-}
+const run = (argv: readonly string[], means: Partial<Parameters<typeof runVerb>[3]> = {}): VerbRun =>
+  runVerb(ofTest, proxyCommand, argv, { fetch: attested.fetch, ...means })
 
 const router = (): string[] => ['--url', attested.router.url, '--trust', trustFile]
 
-async function started(argv: readonly string[], means?: Parameters<typeof run>[1]): Promise<Run & { url: string }> {
+async function started(argv: readonly string[], means?: Parameters<typeof run>[1]): Promise<VerbRun & { url: string }> {
   const running = run([...argv, '--port', '0', '--json'], means)
   await until(() => running.stdout() !== '' || running.stderr() !== '')
   return { ...running, url: JSON.parse(running.stdout()).url }
@@ -139,6 +82,35 @@ describe('confrouter proxy', () => {
     expect(await isListening(Number(new URL(running.url).port))).toBe(false)
   })
 
+  it('asks for evidence once for its start and the first call together', async () => {
+    const wire = await startWire(ofTest, attested.router.url)
+    const running = await started(['--url', wire.origin, '--trust', trustFile])
+    const models = await fetch(`${running.url}/v1/models`, { headers: { authorization: 'Bearer sk-own' } })
+    expect(models.status).toBe(200)
+    await models.text()
+    expect(wire.sent().match(/POST \/\.well-known\/confrouter HTTP/g)).toHaveLength(1)
+    await fetch(`${running.url}/verify`, { method: 'POST' })
+    expect(wire.sent().match(/POST \/\.well-known\/confrouter HTTP/g)).toHaveLength(2)
+  })
+
+  it.each([
+    ['without a scheme', (url: string) => url.replace('http://', ''), 2],
+    ['with the path of the API', (url: string) => `${url}/v1`, 5]
+  ])('proposes the URL that was meant for one %s', async (_, given, exitCode) => {
+    const { url } = attested.router
+    const running = run(['--url', given(url), '--trust', trustFile, '--port', '0'])
+    expect(await running.exitCode).toBe(exitCode)
+    expect(running.stderr()).toContain(`confrouter proxy --url ${url} …   (did you mean this URL?)`)
+  })
+
+  it("proposes --local for a router on loopback whose roots are not AMD's", async () => {
+    const strict = join(folder, 'strict.json')
+    await writeFile(strict, JSON.stringify({ ...attested.trust, roots: 'amd' }))
+    const running = run(['--url', attested.router.url, '--trust', strict, '--port', '0'])
+    expect(await running.exitCode).toBe(6)
+    expect(running.stderr()).toContain('confrouter proxy --local')
+  })
+
   it('says to people where to call, and that a simulation protects nothing', async () => {
     const running = run([...router(), '--port', '0'])
     await until(() => running.stdout() !== '')
@@ -156,7 +128,7 @@ describe('confrouter proxy', () => {
       ok: false,
       command: 'proxy',
       verdict: 'rejected',
-      error: { code: 'proxy.rejected', fault: 'evidence', why: 'guest.debug: expected forbidden, found allowed' }
+      error: { code: 'proxy.rejected', fault: 'evidence', why: 'guest.debug (expected forbidden, found allowed)' }
     })
   })
 
@@ -173,6 +145,29 @@ describe('confrouter proxy', () => {
     attested.breakEvidence({ report: (view) => view.u64(8, 0x3001fn | (1n << 19n)) })
     await fetch(`${running.url}/verify`, { method: 'POST' })
     expect(running.stderr()).toContain('the router was rejected, and nothing is sent to it: guest.debug')
+  })
+
+  it('compares the keys beside the evidence again with every renewal, and names one that differs by now', async () => {
+    let isOther = false
+    const means: typeof fetch = (input, init) =>
+      isOther && input instanceof URL && input.pathname === '/v1/crypto/jwk'
+        ? Promise.resolve(Response.json({ kty: 'RSA', n: 'AQAB', e: 'AQAB' }))
+        : attested.fetch(input, init)
+    const running = await started(router(), { fetch: means })
+    isOther = true
+    await fetch(`${running.url}/verify`, { method: 'POST' })
+    expect(running.stderr()).toContain('nothing is sent to it: /v1/crypto/jwk has another key')
+    const answer = await fetch(`${running.url}/v1/models`)
+    expect(answer.status).toBe(503)
+    const { error } = (await answer.json()) as { error: { code: string; message: string } }
+    expect(error.code).toBe('attestation_failed')
+    expect(error.message).toMatch(/nothing was sent: \/v1\/crypto\/jwk has another key \(expected \S+, found \S+\)$/)
+    const status = (await (await fetch(`${running.url}/status.json`)).json()) as ProxyStatus
+    expect(status).toMatchObject({ state: 'rejected', keyEndpoints: [{ outcome: 'mismatch' }, { outcome: 'match' }] })
+    isOther = false
+    await fetch(`${running.url}/verify`, { method: 'POST' })
+    const headers = { authorization: 'Bearer sk-own' }
+    expect((await fetch(`${running.url}/v1/models`, { headers })).status).toBe(200)
   })
 
   it('tells of each call where it is asked to, and never what was in it', async () => {

@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import OpenAI, { toFile } from 'openai'
 import { type CallRecord, createProxy, type Proxy, type ProxyOptions } from '../../src/client/proxy/index.js'
@@ -89,7 +91,7 @@ function expectNothingOnTheWire(): void {
 }
 
 function expectOnlyEvidenceWasAsked(): void {
-  expect(new Set(wire.sent().match(/^(?:GET|POST) \S+/gm))).toEqual(new Set(['POST /.well-known/confrouter']))
+  expect(new Set(wire.sent().match(/(?:GET|POST) \S+(?= HTTP)/g))).toEqual(new Set(['POST /.well-known/confrouter']))
   expect(upstream.calls).toEqual([])
   expectNothingOnTheWire()
 }
@@ -191,7 +193,7 @@ describe('the openai package at a proxy', () => {
     const models = Array.from({ length: 12 }, (_, index) => `model-${index}`)
     await Promise.all(models.map((model) => chat(client, model)))
     await until(() => calls.length === models.length)
-    expect(wire.sent().match(/^POST \/\.well-known/gm)).toHaveLength(1)
+    expect(wire.sent().match(/POST \/\.well-known\/confrouter HTTP/g)).toHaveLength(1)
     const shown = (await status()).calls
     expect(shown.map(({ receipt }) => receipt?.model).sort()).toEqual([...models].sort())
     for (const { receipt } of shown) expect(receipt).toMatchObject({ provider: 'openai', origin: upstream.origin })
@@ -469,7 +471,7 @@ describe('a router that cannot be trusted', () => {
     const { origin } = await start()
     const client = new OpenAI({ baseURL: `${origin}/v1`, apiKey: key, maxRetries: 2 })
     await expect(chat(client)).rejects.toMatchObject({ code: 'attestation_failed' })
-    expect(wire.sent().match(/^POST /gm)).toHaveLength(1)
+    expect(wire.sent().match(/POST \S+(?= HTTP)/g)).toHaveLength(1)
   })
 
   it('is sent nothing any more once a verification that somebody asked for rejects it', async () => {
@@ -580,6 +582,212 @@ describe('an answer that is not what the router sealed', () => {
     await chat(client)
     wire.alter(() => undefined)
     await expect(chat(client)).rejects.toMatchObject({ status: 502, code: 'call_network' })
+  })
+})
+
+describe('what a proxy holds', () => {
+  const mebibyte = 1024 * 1024
+
+  it('is no more of an endless frame than its budget: the call is broken off, and others go on', async () => {
+    const { client, origin } = await start({ limits: { totalHeldBytes: mebibyte } })
+    await chat(client)
+    const head = `HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nehbp-response-nonce: ${'0'.repeat(64)}\r\n`
+    const frame = Buffer.alloc(32 * mebibyte)
+    frame.writeUInt32BE(frame.length)
+    wire.alter((piece) =>
+      piece.includes('ehbp-response-nonce')
+        ? Buffer.concat([Buffer.from(`${head}content-length: ${frame.length}\r\n\r\n`), frame])
+        : Buffer.alloc(0)
+    )
+    const hostile = rawCall(origin, streamHead(origin), streamBody)
+    expect(await hostile.ended).toBe('ECONNRESET')
+    await until(() => calls.length === 2)
+    expect(calls[1]).toMatchObject({ state: 'broken', problem: 'local_overload' })
+    wire.alter(undefined)
+    await chat(client)
+  })
+
+  it('is given back piece by piece: a long answer needs no more than one frame of it', async () => {
+    const { origin } = await start({ limits: { totalHeldBytes: mebibyte } })
+    upstream.faults.push(faults.huge(16 * mebibyte))
+    const call = rawCall(origin, streamHead(origin), streamBody)
+    await until(() => calls.length === 1, 20_000)
+    expect(calls[0]).toMatchObject({ state: 'answered', responseBytes: 16 * mebibyte })
+    call.socket.destroy()
+  })
+
+  it('is one budget for all calls: a body that does not fit into it is refused, and fits later', async () => {
+    const { client, origin } = await start({ limits: { totalHeldBytes: 8000, heldBytes: 1500, idleMs: 10_000 } })
+    const head = (length: number): string =>
+      `POST /v1/embeddings HTTP/1.1\r\nhost: ${hostOf(origin)}\r\ncontent-type: application/json\r\ncontent-length: ${length}\r\n\r\n`
+    const first = rawCall(origin, head(1400), 'x'.repeat(1300))
+    const { proxy } = await start()
+    await proxy.verify()
+    const headers = { host: hostOf(origin), 'content-type': 'application/json', 'content-length': '1000' }
+    const refused = await rawRequest(origin, 'POST /v1/embeddings HTTP/1.1', headers, 'y'.repeat(1000))
+    expect({ status: refused.status, code: codeIn(refused.body) }).toEqual({ status: 503, code: 'local_overload' })
+    expect(refused.headers.get('retry-after')).toBe('1')
+    first.socket.destroy()
+    await until(() => calls.some(({ state }) => state === 'left'))
+    await chat(client)
+  })
+
+  /** Answers whose heads come at once and whose ends do not, from somebody who keeps nothing of a request. */
+  const openAnswers = () => {
+    const ends: (() => void)[] = []
+    const open: typeof fetch = (input, init) => {
+      if (!(input instanceof URL) || input.pathname !== '/v1/embeddings') return attested.fetch(input, init)
+      const body = new ReadableStream({ start: (controller) => void ends.push(() => controller.close()) })
+      const headers = { 'content-type': 'text/event-stream', 'ehbp-response-nonce': 'a'.repeat(64) }
+      return Promise.resolve(new Response(body, { headers }))
+    }
+    return { fetch: open, ends }
+  }
+  const upload = (origin: string, length: number) =>
+    rawCall(
+      origin,
+      `POST /v1/embeddings HTTP/1.1\r\nhost: ${hostOf(origin)}\r\ncontent-type: application/json\r\ncontent-length: ${length}\r\n\r\n`,
+      'x'.repeat(length)
+    )
+
+  it('is nothing of a body of its own once the answer has begun, however long that stays open', async () => {
+    setFlagsFromString('--expose-gc')
+    const collect = runInNewContext('gc') as () => void
+    const { fetch, ends } = openAnswers()
+    const { origin, proxy } = await start({ fetch })
+    await proxy.verify()
+    collect()
+    const before = process.memoryUsage().arrayBuffers
+    const length = 4 * mebibyte
+    const open = [1, 2, 3, 4].map(() => upload(origin, length))
+    await until(() => open.every((call) => call.text().startsWith('HTTP/1.1 200')), 10_000)
+    await until(() => {
+      collect()
+      return process.memoryUsage().arrayBuffers - before < length
+    }, 5_000)
+    for (const end of ends) end()
+    await until(() => calls.length === open.length)
+    for (const call of open) call.socket.destroy()
+  })
+
+  it('is counted until the answer has ended: what has sent a body may keep it so long', async () => {
+    const { fetch, ends } = openAnswers()
+    const { origin, proxy } = await start({ fetch, limits: { totalHeldBytes: 45_000, heldBytes: 10_000 } })
+    await proxy.verify()
+    const first = upload(origin, 10_000)
+    await until(() => first.text().startsWith('HTTP/1.1 200'))
+    const second = upload(origin, 10_000)
+    await until(() => second.text().startsWith('HTTP/1.1 503'))
+    expect(second.text()).toContain('local_overload')
+    ends[0]?.()
+    await until(() => calls.some(({ state }) => state === 'broken'))
+    const third = upload(origin, 10_000)
+    await until(() => third.text().startsWith('HTTP/1.1 200'))
+    for (const { socket } of [first, second, third]) socket.destroy()
+  })
+})
+
+describe('a proxy that nobody calls', () => {
+  const minuteMs = 60_000
+  // Tokens are of the real clock: what is added to it here must stay within this age.
+  const trust = () => ({ ...attested.trust, maximumAgeSeconds: 1000 })
+  let clockMs: number
+  let look: () => void
+
+  async function startIdle(): Promise<Running & { readonly asked: () => number; readonly stopped: () => boolean }> {
+    clockMs = Date.now()
+    let isStopped = false
+    const running = await start({
+      trust: trust(),
+      now: () => new Date(clockMs),
+      every: (_, callback) => {
+        look = callback
+        return () => (isStopped = true)
+      }
+    })
+    const asked = () => wire.sent().match(/POST \/\.well-known\/confrouter HTTP/g)?.length ?? 0
+    return { ...running, asked, stopped: () => isStopped }
+  }
+
+  const settled = async ({ status }: Running): Promise<void> => {
+    for (;;) if (!(await status()).verifying) return
+  }
+
+  it('asks nobody before somebody has asked it once', async () => {
+    const running = await startIdle()
+    clockMs += 10 * minuteMs
+    look()
+    await settled(running)
+    expect(running.asked()).toBe(0)
+  })
+
+  it('verifies again before the evidence is too old, and not earlier', async () => {
+    const running = await startIdle()
+    await running.proxy.verify()
+    clockMs += 799_000
+    look()
+    await settled(running)
+    expect(running.asked()).toBe(1)
+    clockMs += 1_000
+    look()
+    look()
+    await settled(running)
+    expect(running.asked()).toBe(2)
+    expect((await running.status()).verifiedAt).toBe(new Date(clockMs).toISOString())
+  })
+
+  it('shows that a router is rejected by now, tries again after pauses that grow, and trusts it when it passes', async () => {
+    const running = await startIdle()
+    await running.proxy.verify()
+    attested.breakEvidence(debugging)
+    clockMs += 800_000
+    look()
+    await settled(running)
+    expect(await running.status()).toMatchObject({ state: 'rejected' })
+    const pauses: number[] = []
+    for (let seconds = 1; pauses.length < 3; seconds++) {
+      const before = running.asked()
+      clockMs += 1_000
+      look()
+      await settled(running)
+      if (running.asked() > before) {
+        pauses.push(seconds)
+        seconds = 0
+      }
+    }
+    expect(pauses).toEqual([10, 20, 40])
+    attested.breakEvidence({})
+    clockMs += 80_000
+    look()
+    await settled(running)
+    expect(await running.status()).toMatchObject({ state: 'trusted' })
+  })
+
+  it('shows that it could not check, and goes on trying', async () => {
+    const running = await startIdle()
+    await running.proxy.verify()
+    wire.alter(() => undefined)
+    clockMs += 800_000
+    look()
+    await settled(running)
+    expect(await running.status()).toMatchObject({ state: 'unavailable', problem: { code: 'check.network' } })
+    wire.alter(undefined)
+    clockMs += 10_000
+    look()
+    await settled(running)
+    expect(await running.status()).toMatchObject({ state: 'trusted', problem: null })
+  })
+
+  it('verifies after a clock that went back, and stops with the proxy', async () => {
+    const running = await startIdle()
+    await running.proxy.verify()
+    clockMs -= minuteMs
+    look()
+    await settled(running)
+    expect(running.asked()).toBe(2)
+    expect(running.stopped()).toBe(false)
+    await running.proxy.close()
+    expect(running.stopped()).toBe(true)
   })
 })
 

@@ -1,4 +1,5 @@
 import { AttestationError, CallError, CheckError } from '../errors.js'
+import { describeMismatches } from '../mismatches.js'
 
 /** An answer of the proxy's own, in the form of OpenAI's errors. */
 export interface Refusal {
@@ -47,11 +48,8 @@ export function refusalOf(error: unknown): Refusal {
   return { status: 500, code: 'internal_error', message: 'the proxy failed; this is a bug of confrouter' }
 }
 
-function attestationFailed({ checks }: AttestationError): Refusal {
-  const wrong = checks.flatMap((check) =>
-    check.outcome === 'mismatch' ? [`${check.claim} (expected ${check.expected}, found ${check.actual})`] : []
-  )
-  const message = `the evidence of the router was rejected, and nothing was sent: ${wrong.join('; ')}`
+function attestationFailed(error: AttestationError): Refusal {
+  const message = `the evidence of the router was rejected, and nothing was sent: ${describeMismatches(error)}`
   return { status: 503, code: 'attestation_failed', message, headers: doNotRetry }
 }
 

@@ -2,7 +2,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { breakOff, lockedDown, refuse } from './answers.js'
 import type { RunningCall } from './call-log.js'
 import { CallerLeft, ProxyProblem, refusalOf } from './failures.js'
+import type { HeldBudget, HeldBytes } from './held-bytes.js'
 import { type BodyLimits, type IncomingBody, readBody } from './request-body.js'
+import type { ReceiptResult } from '../receipt-check.js'
 import type { WatchedRouter } from './watched-router.js'
 
 /**
@@ -16,32 +18,44 @@ export async function forward(
     target,
     router,
     limits,
+    budget,
     record
   }: {
     /** At the router. */
     readonly target: URL
     readonly router: WatchedRouter
     readonly limits: BodyLimits
+    /** For what is held of the bodies of all calls. */
+    readonly budget: HeldBudget
     readonly record: RunningCall
   }
 ): Promise<void> {
   const caller = signalOf(response)
+  const sent = budget.open()
+  const held = budget.open()
   let incoming: IncomingBody | undefined
   try {
     requireSealable(request)
-    incoming = await readBody(request, limits)
-    const answer = await router.send(target, requestInit(request, incoming, caller), (receipt) =>
-      record.receipt(receipt)
-    )
+    incoming = await readBody(request, limits, sent)
+    const answer = await begin(incoming)
+    incoming.answered()
     record.note({ status: answer.status, requestBytes: incoming.bytes() })
-    await passOn(answer, response, record)
+    await passOn(answer, response, { record, held })
     record.end('answered')
   } catch (error) {
-    fail(incoming?.failure() ?? error)
+    fail(incoming?.failure() ?? held.failure ?? error)
   } finally {
+    sent.release()
+    held.release()
     if (incoming !== undefined) record.note({ requestBytes: incoming.bytes() })
     // Else what is left of the body would stand before the next request on this connection.
     request.resume()
+  }
+
+  /** Apart, so that nothing of a function that waits for the end of the answer has the body. */
+  function begin(incoming: IncomingBody): Promise<Response> {
+    const onReceipt = (receipt: ReceiptResult): void => record.receipt(receipt)
+    return router.send(target, requestInit(request, incoming.take(), caller), { onReceipt, held })
   }
 
   function fail(error: unknown): void {
@@ -82,7 +96,11 @@ function requireSealable({ method = '', headers }: IncomingMessage): void {
   }
 }
 
-function requestInit(request: IncomingMessage, { body }: IncomingBody, signal: AbortSignal): RequestInit {
+function requestInit(
+  request: IncomingMessage,
+  body: ReturnType<IncomingBody['take']>,
+  signal: AbortSignal
+): RequestInit {
   return {
     method: request.method ?? '',
     headers: headersOf(request),
@@ -102,7 +120,11 @@ function headersOf({ headersDistinct }: IncomingMessage): Headers {
   return headers
 }
 
-async function passOn(answer: Response, response: ServerResponse, record: RunningCall): Promise<void> {
+async function passOn(
+  answer: Response,
+  response: ServerResponse,
+  { record, held }: { readonly record: RunningCall; readonly held: HeldBytes }
+): Promise<void> {
   const reader = answer.body?.getReader()
   let bytes = 0
   try {
@@ -114,6 +136,8 @@ async function passOn(answer: Response, response: ServerResponse, record: Runnin
       if (done || value === undefined) break
       bytes += value.length
       if (!response.write(value)) await drained(response)
+      // All that had come was in this piece, but for less than one piece of the connection.
+      held.release()
     }
   } finally {
     record.note({ responseBytes: bytes })
@@ -156,6 +180,7 @@ async function drained(response: ServerResponse): Promise<void> {
 }
 
 function codeOf(error: unknown): string {
+  if (error instanceof ProxyProblem) return error.refusal.code
   const code: unknown = error instanceof Error && 'code' in error ? error.code : undefined
   return typeof code === 'string' ? code : 'answer_broken'
 }

@@ -11,8 +11,10 @@ import { CheckError } from '../errors.js'
 import { ProxyProblem, refusalOf } from './failures.js'
 import { forward } from './forward.js'
 import { foreignness } from './guard.js'
+import { HeldBudget } from './held-bytes.js'
 import { icon, page, pageHeaders } from './page/page.js'
 import type { BodyLimits } from './request-body.js'
+import { every, type Every, keepVerified } from './renewal.js'
 import { statusOf } from './status.js'
 import { WatchedRouter } from './watched-router.js'
 
@@ -28,6 +30,10 @@ export interface ProxyOptions {
   /** On 127.0.0.1, which is the only address; 0 for any that is free. */
   readonly port: number
   readonly limits?: Partial<ProxyLimits> | undefined
+  /** What makes it look again and again whether evidence ages; timers of Node if left out. */
+  readonly every?: Every | undefined
+  /** Whether each verification also compares the keys that the router publishes beside its evidence, as `verifyRouter` does. */
+  readonly compareKeyEndpoints?: boolean | undefined
   /** Told of each verdict, also of one that rejects. */
   readonly onVerdict?: ((verdict: RouterVerdict) => void) | undefined
   /** Told of each call when it has ended. */
@@ -35,6 +41,8 @@ export interface ProxyOptions {
 }
 
 export interface ProxyLimits extends BodyLimits {
+  /** Most bytes of content that are held for all calls together; a call that would need more is refused. */
+  readonly totalHeldBytes: number
   /** How long calls may go on after `close`. */
   readonly graceMs: number
 }
@@ -46,7 +54,7 @@ export interface Proxy {
    * verdict.
    */
   verify(): Promise<RouterVerdict>
-  /** Listens; gives the origin, without a slash at its end. Fails with Node's error if the port is taken. */
+  /** Listens, and from then on verifies again before evidence ages; gives the origin, without a slash at its end. Fails with Node's error if the port is taken. */
   listen(): Promise<string>
   /** Takes no more calls, waits for those that run, and ends those that run for too long. */
   close(): Promise<void>
@@ -55,6 +63,7 @@ export interface Proxy {
 const usualLimits: ProxyLimits = {
   bodyBytes: 256 * 1024 * 1024,
   heldBytes: 8 * 1024 * 1024,
+  totalHeldBytes: 256 * 1024 * 1024,
   idleMs: 60_000,
   graceMs: 10_000
 }
@@ -71,6 +80,7 @@ export function createProxy(options: ProxyOptions): Proxy {
   const { url, trust, port } = options
   const now = options.now ?? (() => new Date())
   const limits = { ...usualLimits, ...options.limits }
+  const budget = new HeldBudget(limits.totalHeldBytes)
   const calls = new CallLog(now, options.onCall ?? (() => undefined))
   const router = new WatchedRouter({
     url,
@@ -78,6 +88,7 @@ export function createProxy(options: ProxyOptions): Proxy {
     fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)),
     transport: options.transport,
     now,
+    compareKeyEndpoints: options.compareKeyEndpoints ?? false,
     onVerdict: options.onVerdict ?? (() => undefined)
   })
 
@@ -90,6 +101,7 @@ export function createProxy(options: ProxyOptions): Proxy {
   )
   server.maxConnections = maximumConnections
   let origin = ''
+  let stopRenewal = (): void => undefined
 
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { port: own } = server.address() as AddressInfo
@@ -99,7 +111,7 @@ export function createProxy(options: ProxyOptions): Proxy {
     const target = local && targetOf(local)
     if (target !== undefined) {
       const record = calls.begin(request.method ?? '', target.pathname)
-      await forward(request, response, { target, router, limits, record })
+      await forward(request, response, { target, router, limits, budget, record })
       return
     }
     await answerPage(local?.pathname, request, response)
@@ -120,11 +132,11 @@ export function createProxy(options: ProxyOptions): Proxy {
         return send(response, 200, { 'content-type': 'image/svg+xml' }, icon)
       case '/status.json':
         requireMethod(request, 'GET', 'HEAD')
-        return sendJson(response, 200, await status())
+        return sendJson(response, 200, status())
       case '/verify':
         requireMethod(request, 'POST')
         await router.verify().catch(passOverNoVerdict)
-        return sendJson(response, 200, await status())
+        return sendJson(response, 200, status())
       default:
         throw problem(404, 'not_found', 'this proxy has /v1/…, /providers/… and a page at /')
     }
@@ -142,9 +154,11 @@ export function createProxy(options: ProxyOptions): Proxy {
     async listen() {
       server.listen(port, '127.0.0.1')
       await once(server, 'listening')
+      stopRenewal = keepVerified(router, { trust, now, every: options.every ?? every })
       return (origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`)
     },
     async close() {
+      stopRenewal()
       if (!server.listening) return
       const closed = new Promise((resolve) => server.close(resolve))
       // A connection that is kept alive would hold the server open after its last call.

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
-import { concatBytes } from '../../base/bytes.js'
 import { CallerLeft, ProxyProblem } from './failures.js'
+import type { HeldBytes } from './held-bytes.js'
 
 export interface BodyLimits {
   /** A longer one is refused. */
@@ -12,7 +12,10 @@ export interface BodyLimits {
 }
 
 export interface IncomingBody {
-  readonly body: Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> | undefined
+  /** Gives it away, once, so that nothing here holds it for as long as its answer lasts. */
+  readonly take: () => Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> | undefined
+  /** To be called when the head of the answer has come: from then on less is held of a whole body. */
+  readonly answered: () => void
   /** Bytes that have come so far. */
   readonly bytes: () => number
   /** What ended a stream, if it was not its end. */
@@ -20,13 +23,26 @@ export interface IncomingBody {
 }
 
 /**
+ * How often a whole body is in memory until its answer begins: what a second sealing would be made of, its sealed
+ * frames, these joined, and what Node's `fetch` makes of them for itself.
+ */
+const copiesWhileSent = 4
+/** Node's `fetch` keeps what it has sent until the answer has ended. */
+const copiesWhileAnswered = 1
+
+/**
  * Takes the body of a request: whole if it is short, else as a stream that is read as it is sent on. Throws
  * a `ProxyProblem` for one that is too long, too slow, or not to be there, and `CallerLeft`.
  */
-export async function readBody(request: IncomingMessage, limits: BodyLimits): Promise<IncomingBody> {
+export async function readBody(
+  request: IncomingMessage,
+  limits: BodyLimits,
+  /** Counts what is held of it; the caller releases it. */
+  budget: HeldBytes
+): Promise<IncomingBody> {
   const { 'content-length': length, 'transfer-encoding': coding } = request.headers
   const isEmpty = coding === undefined && Number(length ?? 0) === 0
-  if (isEmpty) return { body: undefined, bytes: () => 0, failure: () => undefined }
+  if (isEmpty) return { take: () => undefined, answered: () => undefined, bytes: () => 0, failure: () => undefined }
   if (request.method === 'GET') throw problem(400, 'unexpected_body', 'a GET request has no body')
   if (Number(length ?? 0) > limits.bodyBytes) throw tooLarge(limits)
 
@@ -34,18 +50,51 @@ export async function readBody(request: IncomingMessage, limits: BodyLimits): Pr
   const held: Uint8Array[] = []
   while (reader.bytes <= limits.heldBytes) {
     const piece = await reader.next()
-    if (piece === undefined) return { body: concatBytes(...held), bytes: () => reader.bytes, failure: () => undefined }
+    if (piece === undefined) return wholeBody(joined(held, reader.bytes), budget)
+    budget.add(copiesWhileSent * piece.length)
     held.push(piece)
   }
-  return { body: streamOf(held, reader), bytes: () => reader.bytes, failure: () => reader.failure }
+  // Of a stream there is never more in memory than what has been held of it by now, and that once.
+  budget.release((copiesWhileSent - 1) * reader.bytes)
+  const body = streamOf(held, reader, budget)
+  return { take: () => body, answered: () => undefined, bytes: () => reader.bytes, failure: () => reader.failure }
 }
 
-function streamOf(begun: readonly Uint8Array[], reader: BodyReader): ReadableStream<Uint8Array> {
+function wholeBody(whole: Uint8Array<ArrayBuffer>, budget: HeldBytes): IncomingBody {
+  const { length } = whole
+  let body: Uint8Array<ArrayBuffer> | undefined = whole
+  return {
+    take: () => {
+      const given = body
+      body = undefined
+      return given
+    },
+    answered: () => budget.release((copiesWhileSent - copiesWhileAnswered) * length),
+    bytes: () => length,
+    failure: () => undefined
+  }
+}
+
+/** Not by spreading: a body may come in more pieces than a function takes arguments. */
+function joined(pieces: readonly Uint8Array[], length: number): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(length)
+  let offset = 0
+  for (const piece of pieces) {
+    whole.set(piece, offset)
+    offset += piece.length
+  }
+  return whole
+}
+
+/** What was held is let go as it is sent. */
+function streamOf(begun: readonly Uint8Array[], reader: BodyReader, budget: HeldBytes): ReadableStream<Uint8Array> {
   const waiting = [...begun]
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
-        const piece = waiting.shift() ?? (await reader.next())
+        const first = waiting.shift()
+        if (first !== undefined) budget.release(first.length)
+        const piece = first ?? (await reader.next())
         if (piece === undefined) controller.close()
         else controller.enqueue(piece)
       }

@@ -1,10 +1,12 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { TrustPolicy } from '../../verify/index.js'
-import { createFetch, type CreateFetchOptions } from '../create-fetch.js'
-import { CheckError } from '../errors.js'
+import type { AttestedRouter } from '../attested-router.js'
+import { attestedRouter, type CreateFetchOptions, fetchOver } from '../create-fetch.js'
+import type { CheckError } from '../errors.js'
 import type { Fetch } from '../http.js'
 import type { ReceiptResult } from '../receipt-check.js'
-import { longestVerificationMs, type RouterVerdict, verifyRouter } from '../verify-router.js'
+import type { RouterVerdict } from '../verify-router.js'
+import { countedBody, type HeldBytes } from './held-bytes.js'
 
 export interface WatchedRouterOptions {
   /** Base URL. */
@@ -13,21 +15,38 @@ export interface WatchedRouterOptions {
   readonly fetch: Fetch
   readonly transport: CreateFetchOptions['transport']
   readonly now: () => Date
+  readonly compareKeyEndpoints: boolean
   readonly onVerdict: (verdict: RouterVerdict) => void
 }
 
-/** A router, talked to through a verified fetch alone, and what is known of it by now. */
+/** What belongs to one call and not to its path: two calls may have the same. */
+export interface CallContext {
+  readonly onReceipt: (result: ReceiptResult) => void
+  /** Counts what is held of the answer. */
+  readonly held: HeldBytes
+}
+
+/** A router, talked to through a verified fetch alone, and what is known of it by now. Both share one verification. */
 export class WatchedRouter {
-  #fetch: Fetch
-  #running: Promise<RouterVerdict> | undefined
+  readonly #router: AttestedRouter
+  readonly #fetch: Fetch
   #verdict: { readonly verdict: RouterVerdict; readonly at: Date } | undefined
   #problem: { readonly error: CheckError; readonly at: Date } | undefined
-  /** Which call a receipt belongs to: the fetch tells a path alone, and two calls may have the same. */
-  readonly #receiptOf = new AsyncLocalStorage<(result: ReceiptResult) => void>()
+  readonly #call = new AsyncLocalStorage<CallContext>()
 
   /** Throws a `CallError` with code `call.url` for a URL that no router has. */
   constructor(private readonly options: WatchedRouterOptions) {
-    this.#fetch = this.#newFetch()
+    const { fetch, transport } = options
+    this.#router = attestedRouter({
+      ...options,
+      onVerdict: (verdict) => this.#noteVerdict(verdict),
+      onNoVerdict: (error) => (this.#problem = { error, at: options.now() })
+    })
+    this.#fetch = fetchOver(this.#router, {
+      ...options,
+      transport: (evidence) => this.#counted(transport?.(evidence) ?? fetch),
+      onReceipt: (result) => this.#call.getStore()?.onReceipt(result)
+    })
   }
 
   /** The last verdict and when it was reached, whoever asked for it. */
@@ -41,60 +60,31 @@ export class WatchedRouter {
   }
 
   get isVerifying(): boolean {
-    return this.#running !== undefined
+    return this.#router.isVerifying
   }
 
   /** Sends a call, once the router is verified; fails as `createFetch` says. */
-  async send(url: URL, init: RequestInit, onReceipt: (result: ReceiptResult) => void): Promise<Response> {
-    try {
-      return await this.#receiptOf.run(onReceipt, () => this.#fetch(url, init))
-    } catch (error) {
-      this.#noteProblem(error)
-      throw error
-    }
+  send(url: URL, init: RequestInit, call: CallContext): Promise<Response> {
+    return this.#call.run(call, () => this.#fetch(url, init))
   }
 
   /** Verifies now. A rejection is a verdict; throws a {@link CheckError} if there is none. */
   verify(): Promise<RouterVerdict> {
-    this.#running ??= this.#verifyNow().finally(() => (this.#running = undefined))
-    return this.#running
+    return this.#router.verify()
   }
 
-  async #verifyNow(): Promise<RouterVerdict> {
-    const { url, trust, fetch, now } = this.options
-    try {
-      const signal = AbortSignal.timeout(longestVerificationMs)
-      const verdict = await verifyRouter({ url, trust, fetch, now, signal })
-      // A fetch has its own view of the router; one that has none yet asks before it sends anything.
-      if (verdict.verdict === 'rejected') this.#fetch = this.#newFetch()
-      this.#noteVerdict(verdict)
-      return verdict
-    } catch (error) {
-      this.#noteProblem(error)
-      throw error
+  /** A sealed answer is held until the end of a frame, whose length whoever answers has chosen. */
+  #counted(connect: Fetch): Fetch {
+    return async (input, init) => {
+      const response = await connect(input, init)
+      const held = this.#call.getStore()?.held
+      return held === undefined ? response : countedBody(response, held)
     }
-  }
-
-  #newFetch(): Fetch {
-    const { url, trust, fetch, transport, now } = this.options
-    return createFetch({
-      url,
-      trust,
-      fetch,
-      transport,
-      now,
-      onVerdict: (verdict) => this.#noteVerdict(verdict),
-      onReceipt: (result) => this.#receiptOf.getStore()?.(result)
-    })
   }
 
   #noteVerdict(verdict: RouterVerdict): void {
     this.#verdict = { verdict, at: this.options.now() }
     this.#problem = undefined
     this.options.onVerdict(verdict)
-  }
-
-  #noteProblem(error: unknown): void {
-    if (error instanceof CheckError) this.#problem = { error, at: this.options.now() }
   }
 }

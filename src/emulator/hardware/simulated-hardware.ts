@@ -50,12 +50,21 @@ export interface SimulatedHardware {
   report(request: ReportRequest): Uint8Array
 }
 
-/** Opens the processor that the store holds, or makes one. Making one takes about a third of a second. */
-export async function createHardware({ store }: { readonly store: Store }): Promise<SimulatedHardware> {
+/**
+ * Opens the processor that the store holds, or makes one. Making one takes about a third of a second.
+ * `platformTcb` is the firmware of one that is made, for example one that was rolled back.
+ */
+export async function createHardware({
+  store,
+  platformTcb = currentTcb
+}: {
+  readonly store: Store
+  readonly platformTcb?: TcbVersion
+}): Promise<SimulatedHardware> {
   const collection = store.collection<PlatformRecord>('hardware')
   let record = collection.get('platform')
   if (record === undefined) {
-    record = await manufacture()
+    record = await manufacture(platformTcb)
     await collection.set('platform', record)
   }
   return fromRecord(record)
@@ -69,9 +78,11 @@ interface PlatformRecord {
   readonly vcekPrivateKey: string
   readonly uvmEndorsements: string
   readonly uvmIssuer: string
+  /** Left out by older versions, whose firmware was always the current one. */
+  readonly platformTcb?: TcbVersion
 }
 
-const platformTcb: TcbVersion = { bootloader: 4, tee: 0, snp: 24, microcode: 219 }
+const currentTcb: TcbVersion = { bootloader: 4, tee: 0, snp: 24, microcode: 219 }
 const measurement = createHash('sha384').update('simulated utility VM').digest()
 const idKeyDigest = createHash('sha384').update('simulated id key').digest()
 
@@ -79,7 +90,7 @@ const idKeyDigest = createHash('sha384').update('simulated id key').digest()
  * RSA-2048 where AMD has 4096, because a first start should take seconds. The private keys of the
  * two authorities and of the UVM signer are dropped: nothing needs them again.
  */
-async function manufacture(): Promise<PlatformRecord> {
+async function manufacture(platformTcb: TcbVersion): Promise<PlatformRecord> {
   const [ark, ask, uvmRoot, uvmLeaf, vcek] = await Promise.all([
     makeRsaKeyPair(2048),
     makeRsaKeyPair(2048),
@@ -113,7 +124,13 @@ async function manufacture(): Promise<PlatformRecord> {
     'rsa-pss-sha384'
   )
   const vcekCertificate = issueCertificate(
-    { subject: vcekName, issuer: askName, publicKey: vcek.publicKey, ...validity, extensions: vcekExtensions(chipId) },
+    {
+      subject: vcekName,
+      issuer: askName,
+      publicKey: vcek.publicKey,
+      ...validity,
+      extensions: vcekExtensions(chipId, platformTcb)
+    },
     ask.privateKey,
     'rsa-pss-sha384'
   )
@@ -125,12 +142,14 @@ async function manufacture(): Promise<PlatformRecord> {
     chain: certificatePem(askCertificate) + certificatePem(arkCertificate),
     vcekPrivateKey: vcek.privateKey.export({ format: 'pem', type: 'pkcs8' }).toString(),
     uvmEndorsements: encodeBase64(endorsement.document),
-    uvmIssuer: endorsement.issuer
+    uvmIssuer: endorsement.issuer,
+    platformTcb
   }
 }
 
 function fromRecord(record: PlatformRecord): SimulatedHardware {
   const vcek: KeyObject = createPrivateKey(record.vcekPrivateKey)
+  const { platformTcb = currentTcb } = record
   const chipId = decodeHex(record.chipId, 'chip id')
   const arkSha256 = parseSha256Hex(record.arkSha256, 'root hash')
   return {
@@ -185,7 +204,7 @@ function ia5String(text: string): Uint8Array {
  * VCEK certificate extensions (AMD 57230, "VCEK certificate definition"). SPLs are INTEGERs, so 219
  * takes two bytes; hwID is the bare chip id, without an OCTET STRING of its own.
  */
-function vcekExtensions(chipId: Uint8Array): Uint8Array[] {
+function vcekExtensions(chipId: Uint8Array, platformTcb: TcbVersion): Uint8Array[] {
   const amd = '1.3.6.1.4.1.3704.1'
   const spl = (number: number, value: number): Uint8Array => extension(`${amd}.3.${number}`, smallInteger(value))
   return [
