@@ -28,7 +28,7 @@ const rules: Readonly<Record<string, Rule>> = {
   plan: { folders: ['config', 'policy'], packages: [] },
   image: {
     folders: ['layers'],
-    packages: ['node:crypto', 'node:fs', 'node:path', 'write-file-atomic']
+    packages: ['node:crypto', 'node:fs', 'node:path']
   },
   client: { folders: ['seal', 'verify'], packages: [] },
   'client/proxy': {

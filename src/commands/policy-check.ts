@@ -3,6 +3,7 @@ import type { CheckedFile } from '../steps/policy-check.js'
 import type { Execute } from './app.js'
 import { type SharedOptions, withDeployment } from './options.js'
 import { withGenerated } from './policy-generated.js'
+import { printableLines } from './policy-output.js'
 
 interface Options extends SharedOptions {
   readonly check: string | true
@@ -20,15 +21,17 @@ export function checkCommand(execute: Execute): Command {
         checkPolicy(run, results, options.check === true ? run.policyDirectory : options.check, note)
       )
       const differs = checked.files.some(({ state }) => state !== 'same')
+      const { notes, ...document } = checked
+      for (const note of notes) app.terminal.warn(note)
       app.terminal.result({
-        human: checked.files.map(describe).join('\n'),
-        json: { command: 'policy', form: 'check', differs, ...checked }
+        human: printableLines(checked.files.flatMap(describe)),
+        json: { command: 'policy', form: 'check', differs, ...document }
       })
       if (differs) app.exitWith(10)
     })
   )
 }
 
-function describe({ file, state, differences }: CheckedFile): string {
-  return [`${state.padEnd(10)} ${file}`, ...differences.map((words) => `           ${words}`)].join('\n')
+function describe({ file, state, differences }: CheckedFile): readonly string[] {
+  return [`${state.padEnd(10)} ${file}`, ...differences.map((words) => `           ${words}`)]
 }

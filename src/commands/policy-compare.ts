@@ -3,6 +3,7 @@ import type { PolicyComparison } from '../policy/index.js'
 import type { Execute } from './app.js'
 import { type SharedOptions, withDeployment } from './options.js'
 import { generatedPolicy } from './policy-generated.js'
+import { printableLines } from './policy-output.js'
 
 interface Options extends SharedOptions {
   readonly compare: string
@@ -36,7 +37,7 @@ function describe({ isEqual, oldHostData, newHostData }: PolicyComparison, sente
   if (isEqual) return `the policies are the same: host data ${newHostData}`
   const heading = `host data ${oldHostData} → ${newHostData}`
   if (sentences.length === 0) return `${heading}\nboth allow the same; only the texts differ`
-  return [heading, ...sentences].join('\n')
+  return printableLines([heading, ...sentences])
 }
 
 function documentOf(

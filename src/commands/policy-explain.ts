@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander'
 import type { ExplainedContainer, PolicyExplanation } from '../policy/index.js'
+import { onOneLine } from '../policy/printable-text.js'
 import { renderTable, type TableRow } from '../terminal/table.js'
 import type { Execute } from './app.js'
 import { type SharedOptions, withDeployment } from './options.js'
@@ -30,10 +31,24 @@ export function explainCommand(execute: Execute): Command {
       const explanation = explainPolicy(policy)
       app.terminal.result({
         human: describe(explanation, app.terminal.width),
-        json: { command: 'policy', form: 'explain', ...explanation }
+        json: documentOf(explanation)
       })
     })
   )
+}
+
+/** What the document has always had of a policy; the rest is told in words. */
+function documentOf({ containers, ...policy }: PolicyExplanation): object {
+  return {
+    command: 'policy',
+    form: 'explain',
+    ...policy,
+    containers: containers.map(({ umask: _, mounts, execs, ...container }) => ({
+      ...container,
+      mounts: mounts.map(({ destination, source, options }) => ({ destination, source, options })),
+      execs: execs.map(({ command }) => command)
+    }))
+  }
 }
 
 function describe(policy: PolicyExplanation, width: number): string {
@@ -44,7 +59,10 @@ function describe(policy: PolicyExplanation, width: number): string {
     ['policy API', [policy.api ?? '']],
     [
       'fragments',
-      policy.fragments.map(({ feed, issuer, minimumSvn }) => `${feed} from version ${minimumSvn}, issuer ${issuer}`)
+      policy.fragments.map(
+        ({ feed, issuer, minimumSvn, includes }) =>
+          `${feed} from version ${minimumSvn}, issuer ${issuer}: ${includes.length === 0 ? 'nothing' : includes.join(', ')}`
+      )
     ],
     [
       'host may',
@@ -53,7 +71,12 @@ function describe(policy: PolicyExplanation, width: number): string {
         .map(([name]) => name)
     ]
   ]
-  return [general, ...policy.containers.map(rowsOf)].map((rows) => renderTable(rows, width)).join('\n\n')
+  return [general, ...policy.containers.map(rowsOf)].map((rows) => renderTable(rows.map(asLines), width)).join('\n\n')
+}
+
+/** Each text of a policy on one line of its own, whatever is in it. */
+function asLines([name, lines]: TableRow): TableRow {
+  return [name, lines.map(onOneLine)]
 }
 
 function rowsOf(container: ExplainedContainer): readonly TableRow[] {
@@ -67,18 +90,26 @@ function rowsOf(container: ExplainedContainer): readonly TableRow[] {
     ['environment', container.environment.map(environmentWords)],
     [
       'mounts',
-      container.mounts.map(({ destination, source, options }) => `${destination} ← ${source} (${options.join(', ')})`)
+      container.mounts.map(
+        ({ destination, source, options, type }) =>
+          `${destination} ← ${source} (${[...(type === 'bind' ? [] : [`type ${type}`]), ...options].join(', ')})`
+      )
     ],
-    ['user', [`${container.user}; groups: ${container.groups.join(', ')}`]],
+    ['user', [`${container.user}; groups: ${container.groups.join(', ')}; umask ${container.umask}`]],
     ['privileges', [privilegeWords(container)]],
     ['capabilities', capabilityWords(container)],
-    ['execs', container.execs.map((command) => JSON.stringify(command))],
+    ['execs', container.execs.map(execWords)],
     ['signals', container.signals.length === 0 ? [] : [container.signals.join(', ')]],
     ['stdio', [container.stdio ? 'the host reads the output' : 'no output']]
   ]
 }
 
+function execWords({ command, signals }: ExplainedContainer['execs'][number]): string {
+  return `${JSON.stringify(command)}${signals.length === 0 ? '' : `, signals ${signals.join(', ')}`}`
+}
+
 function environmentWords({ name, rule, value, required }: ExplainedContainer['environment'][number]): string {
+  if (rule === 'pattern' && name === value) return `what matches ${value}${required ? ' (required)' : ''}`
   const words = { exactly: `= ${JSON.stringify(value)}`, any: 'any value', pattern: `matches ${value}` }[rule]
   return `${name} ${words}${required ? ' (required)' : ''}`
 }

@@ -1,8 +1,10 @@
 import { Command, Option } from 'commander'
 import type { CcePolicy, SimulatedContainer, SimulatedGroup } from '../policy/index.js'
+import { onOneLine } from '../policy/printable-text.js'
 import type { App, Execute, Session } from './app.js'
 import { type SharedOptions, withDeployment } from './options.js'
 import { policyOf, withGenerated, withSession } from './policy-generated.js'
+import { printableLines } from './policy-output.js'
 
 interface Options extends SharedOptions {
   readonly simulate: string
@@ -29,12 +31,13 @@ export function simulateCommand(execute: Execute): Command {
   return withDeployment(command, 'confrouter policy --simulate template.json --with policy.rego').action(
     execute<Options>('policy', async (app, options) => {
       const groups = await simulate(app, options)
-      const denied = groups.some(({ containers }) => containers.some(({ starts }) => !starts))
-      app.terminal.result({
-        human: groups.map(describe).join('\n'),
-        json: { command: 'policy', form: 'simulate', denied, groups }
-      })
-      if (denied) app.exitWith(10)
+      const containers = groups.flatMap((group) => group.containers)
+      for (const { name, undecided } of containers) {
+        if (undecided !== undefined) app.terminal.warn(`container ${onOneLine(name)}: not decided: ${undecided}`)
+      }
+      app.terminal.result({ human: printableLines(groups.flatMap(describe)), json: documentOf(groups) })
+      // What is not decided is no pass either: a pipeline would go on with it.
+      if (containers.some(({ starts }) => !starts)) app.exitWith(10)
     })
   )
 }
@@ -68,23 +71,45 @@ async function simulate(app: App, options: Options): Promise<readonly SimulatedG
   )
 }
 
-function describe({ name, hostData, containers }: SimulatedGroup): string {
-  return [`${name} under host data ${hostData}`, ...containers.flatMap(containerLines)].join('\n')
+/** A container that does not start and has no denial is one that is not decided; why is in the warning. */
+function documentOf(groups: readonly SimulatedGroup[]): object {
+  return {
+    command: 'policy',
+    form: 'simulate',
+    denied: groups.some(({ containers }) => containers.some(({ denial }) => denial !== undefined)),
+    groups: groups.map(({ containers, ...group }) => ({
+      ...group,
+      containers: containers.map(({ maybeDropped: _, undecided: __, ...container }) => container)
+    }))
+  }
 }
 
-function containerLines({ name, starts, droppedVariables, standIns, denial }: SimulatedContainer): readonly string[] {
+function describe({ name, hostData, containers }: SimulatedGroup): readonly string[] {
+  return [`${onOneLine(name)} under host data ${hostData}`, ...containers.flatMap(containerLines)]
+}
+
+function containerLines(container: SimulatedContainer): readonly string[] {
+  const { name, starts, droppedVariables, standIns, maybeDropped, denial, undecided } = container
   return [
-    `  ${starts ? 'starts' : 'denied'}  ${name}`,
+    `  ${undecided === undefined ? (starts ? 'starts' : 'denied') : 'not decided'}  ${onOneLine(name)}`,
+    ...(undecided === undefined ? [] : [`          ${undecided}`]),
     ...(droppedVariables.length === 0
       ? []
-      : [`          dropped, as the policy does not list them: ${droppedVariables.join(', ')}`]),
-    ...(standIns.length === 0 ? [] : [`          tried with a stand-in for the value: ${standIns.join(', ')}`]),
+      : [`          dropped, as the policy does not list them: ${namesOf(droppedVariables)}`]),
+    ...(maybeDropped.length === 0
+      ? []
+      : [`          dropped or not by a value that only the deployment knows: ${namesOf(maybeDropped)}`]),
+    ...(standIns.length === 0 ? [] : [`          tried with a stand-in for the value: ${namesOf(standIns)}`]),
     ...(denial === undefined
       ? []
       : [
-          `          ${denial.rule}: ${denial.errors.join('; ')}`,
+          `          ${denial.rule}: ${denial.errors.map(onOneLine).join('; ')}`,
           `          ACI: ${denial.message.replace(/policyDecision< [^>]* >policyDecision/, 'policyDecision< … >policyDecision')}`,
-          `          fix: ${denial.fix}`
+          `          fix: ${onOneLine(denial.fix)}`
         ])
   ]
+}
+
+function namesOf(names: readonly string[]): string {
+  return names.map(onOneLine).join(', ')
 }

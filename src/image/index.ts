@@ -1,6 +1,7 @@
 /** Images without a daemon: where they lie, what they say, and one that is built here. */
 
 export { openArchiveImage } from './archive.js'
+export { type TextFile, writeTextAtomically, writeTextsAtomically } from './atomic-file.js'
 export { type ConfigDocument, parseConfigDocument } from './config-document.js'
 export { dockerCredentialSource, type CredentialHelper, type DockerCredentialOptions } from './docker-credentials.js'
 export type { ArchiveImage, Image, ImageConfig, ImageContent, ImageLayer } from './image.js'

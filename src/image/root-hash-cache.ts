@@ -1,9 +1,8 @@
 import { open } from 'node:fs/promises'
-import writeFileAtomic, { type Options } from 'write-file-atomic'
 import { parseOciDigest, parseSha256Hex, type OciDigest, type Sha256Hex } from '../base/digest.js'
 import { canonicalJson, isJsonObject, type JsonObject } from '../base/json.js'
 import { converterVersion } from '../layers/index.js'
-import { fileError } from './file-content.js'
+import { writeTextAtomically } from './atomic-file.js'
 
 /** What is known of a layer once it has been read: a function of its diff id and of the version of the converter. */
 export interface LayerFacts {
@@ -35,18 +34,7 @@ export async function readRootHashCache(path: string): Promise<Map<OciDigest, La
 export async function addToRootHashCache(path: string, added: ReadonlyMap<OciDigest, LayerFacts>): Promise<void> {
   const merged = new Map([...(await readRootHashCache(path)), ...added])
   const document = { version: formatVersion, converter: converterVersion, layers: Object.fromEntries(merged) }
-  try {
-    await writeFileAtomic(path, `${canonicalJson(document)}\n`, ownerOnly())
-  } catch (cause) {
-    throw fileError('write', path, cause)
-  }
-}
-
-/** Without an owner, the one of the file that is replaced would be kept. */
-function ownerOnly(): Options {
-  const uid = process.getuid?.()
-  const gid = process.getgid?.()
-  return { mode: 0o600, ...(uid === undefined || gid === undefined ? {} : { chown: { uid, gid } }) }
+  await writeTextAtomically(path, `${canonicalJson(document)}\n`, { mode: 0o600 })
 }
 
 async function readEntries(path: string): Promise<JsonObject> {

@@ -12,6 +12,7 @@ import {
   switchNames
 } from './frames.js'
 import { JsonTextError, parseJsonPrefix, toJson } from './json-text.js'
+import { type OpenedPoints, openedPoints } from './open-door.js'
 import { compileAnchored, type Re2, Re2SyntaxError } from './re2.js'
 import { reasonLine } from './rego.js'
 
@@ -52,7 +53,7 @@ export interface PolicyContainer {
 
 /** A policy as the guest understands it. `open-door`: the guest enforces nothing. */
 export type CcePolicy = { readonly hostData: Sha256Hex } & (
-  | { readonly kind: 'open-door' }
+  | { readonly kind: 'open-door'; readonly opened: OpenedPoints }
   | {
       readonly kind: 'enforced'
       readonly frame: Frame
@@ -65,8 +66,9 @@ export type CcePolicy = { readonly hostData: Sha256Hex } & (
 )
 
 const maximumText = 1_048_576
+/** Of all patterns of a policy together: an automaton of that size takes some ten megabytes. */
+const maximumStates = 200_000
 const sandboxPrefix = 'sandbox://'
-const enforcementPoints: ReadonlySet<string> = new Set(Object.values(frames).flatMap(({ rules }) => rules))
 
 /**
  * Reads a policy text. Only the frames that this package writes and the texts that allow
@@ -76,14 +78,15 @@ const enforcementPoints: ReadonlySet<string> = new Set(Object.values(frames).fla
 export function parseCcePolicy(rego: string): CcePolicy {
   if (rego.length > maximumText) throw policyError(`the text is longer than ${maximumText} characters`)
   const hostData = sha256Hex(rego)
-  if (openDoorHostData.has(hostData) || isOpenDoor(rego)) return { kind: 'open-door', hostData }
+  const opened = openedPoints(rego)
+  if (opened !== undefined || openDoorHostData.has(hostData)) return { kind: 'open-door', hostData, opened }
   const reader = new TextReader(rego)
   reader.literal('package policy\n\nimport future.keywords.every\nimport future.keywords.in\n\n')
   const frame = readFrame(reader)
   reader.literal('fragments := ')
   const fragments = list(reader.json(), 'fragments').map((entry, index) => readFragment(entry, `fragments[${index}]`))
   reader.literal('\n\ncontainers := ')
-  const patterns = new Map<string, Re2>()
+  const patterns = new Patterns()
   const containers = list(reader.json(), 'containers').map((entry, index) =>
     readContainer(entry, `containers[${index}]`, patterns)
   )
@@ -91,32 +94,12 @@ export function parseCcePolicy(rego: string): CcePolicy {
   const switches = readSwitches(reader)
   reader.literal(`\n${frame.rules.map((rule) => `${rule} := data.framework.${rule}\n`).join('')}\n${reasonLine}`)
   reader.end()
-  return { kind: 'enforced', hostData, frame, fragments, containers, switches, patterns }
+  return { kind: 'enforced', hostData, frame, fragments, containers, switches, patterns: patterns.compiled }
 }
 
 /** The path pattern behind `sandbox://`, or undefined for another kind of source. */
 export function sandboxPath(source: string): string | undefined {
   return source.startsWith(sandboxPrefix) ? source.slice(sandboxPrefix.length) : undefined
-}
-
-/**
- * A policy whose every rule is a constant that allows: what hcsshim calls the open door. It names an
- * API version and lets containers start; a text that opens less than that enforces something, and
- * what, is not for a pattern of lines to say.
- */
-function isOpenDoor(rego: string): boolean {
-  const [first, ...lines] = rego.split('\n').map((line) => line.trimEnd())
-  if (first !== 'package policy') return false
-  const isVersion = (line: string) => /^api_(?:svn|version) := "[0-9.]+"$/.test(line)
-  const names = lines
-    .filter((line) => line !== '' && !isVersion(line))
-    .map((line) => /^([a-z0-9_]+) := \{"allowed": true(?:, "[a-z_]+": (?:true|null))*\}$/.exec(line)?.[1] ?? '')
-  return (
-    lines.filter(isVersion).length === 1 &&
-    new Set(names).size === names.length &&
-    names.every((name) => enforcementPoints.has(name)) &&
-    ['mount_device', 'mount_overlay', 'create_container'].every((name) => names.includes(name))
-  )
 }
 
 class TextReader {
@@ -209,7 +192,7 @@ const requiredMembers = [
   'working_dir'
 ]
 
-function readContainer(entry: Json, where: string, patterns: Map<string, Re2>): PolicyContainer {
+function readContainer(entry: Json, where: string, patterns: Patterns): PolicyContainer {
   const container = object(entry, where, requiredMembers, ['id', 'name'])
   const member = (name: string): [Json | undefined, string] => [container[name], `${where}.${name}`]
   return {
@@ -245,12 +228,12 @@ function readCapabilities(value: Json | undefined, where: string): CapabilityLis
   >
 }
 
-function readEnvRule(value: Json, where: string, patterns: Map<string, Re2>): EnvRule {
+function readEnvRule(value: Json, where: string, patterns: Patterns): EnvRule {
   const rule = object(value, where, ['pattern', 'required', 'strategy'], [])
   const pattern = text(rule['pattern'], `${where}.pattern`)
   const { strategy } = rule
   if (strategy !== 'string' && strategy !== 're2') throw policyError(`${where}.strategy must be "string" or "re2"`)
-  if (strategy === 're2') compileInto(patterns, pattern, where)
+  if (strategy === 're2') patterns.add(pattern, where)
   return { pattern, required: boolean(rule['required'], `${where}.required`), strategy }
 }
 
@@ -265,11 +248,11 @@ function readProcess(value: Json, where: string): PolicyContainer['execProcesses
   }
 }
 
-function readMount(value: Json, where: string, patterns: Map<string, Re2>): MountRule {
+function readMount(value: Json, where: string, patterns: Patterns): MountRule {
   const mount = object(value, where, ['destination', 'options', 'source', 'type'], [])
   const source = text(mount['source'], `${where}.source`)
   const path = sandboxPath(source)
-  if (path !== undefined) compileInto(patterns, path, where)
+  if (path !== undefined) patterns.add(path, where)
   return {
     destination: text(mount['destination'], `${where}.destination`),
     options: texts(mount['options'], `${where}.options`),
@@ -278,7 +261,7 @@ function readMount(value: Json, where: string, patterns: Map<string, Re2>): Moun
   }
 }
 
-function readUser(value: Json | undefined, where: string, patterns: Map<string, Re2>): PolicyContainer['user'] {
+function readUser(value: Json | undefined, where: string, patterns: Patterns): PolicyContainer['user'] {
   const user = object(value, where, ['group_idnames', 'umask', 'user_idname'], [])
   return {
     groups: list(user['group_idnames'], `${where}.group_idnames`).map((group, index) =>
@@ -289,21 +272,35 @@ function readUser(value: Json | undefined, where: string, patterns: Map<string, 
   }
 }
 
-function readIdRule(value: Json | undefined, where: string, patterns: Map<string, Re2>): IdRule {
+function readIdRule(value: Json | undefined, where: string, patterns: Patterns): IdRule {
   const rule = object(value, where, ['pattern', 'strategy'], [])
   const pattern = text(rule['pattern'], `${where}.pattern`)
   const { strategy } = rule
   if (strategy !== 'any' && strategy !== 'id' && strategy !== 'name' && strategy !== 're2') {
     throw policyError(`${where}.strategy must be "any", "id", "name" or "re2"`)
   }
-  if (strategy === 're2') compileInto(patterns, pattern, where)
+  if (strategy === 're2') patterns.add(pattern, where)
   return { pattern, strategy }
 }
 
-function compileInto(patterns: Map<string, Re2>, pattern: string, where: string): void {
-  if (patterns.has(pattern)) return
+/** Compiles the patterns of a policy, each once, and not more of them than fit into memory with ease. */
+class Patterns {
+  readonly compiled = new Map<string, Re2>()
+  private states = 0
+
+  /** Throws a `UserError` for a pattern that cannot be read, or that is one too many. */
+  add(pattern: string, where: string): void {
+    if (this.compiled.has(pattern)) return
+    const compiled = compile(pattern, where)
+    this.states += compiled.program.states.length
+    if (this.states > maximumStates) throw policyError(`${where}: the patterns up to here are too large together`)
+    this.compiled.set(pattern, compiled)
+  }
+}
+
+function compile(pattern: string, where: string): Re2 {
   try {
-    patterns.set(pattern, compileAnchored(pattern))
+    return compileAnchored(pattern)
   } catch (cause) {
     if (!(cause instanceof Re2SyntaxError)) throw cause
     throw policyError(`${where}: ${cause.message}`, cause)
@@ -331,6 +328,8 @@ function list(value: Json | undefined, where: string): readonly Json[] {
 
 function text(value: Json | undefined, where: string): string {
   if (typeof value !== 'string') throw policyError(`${where} must be a text`)
+  // The guest reads another character in its place, and no pattern is about what is none.
+  if (/\p{Surrogate}/u.test(value)) throw policyError(`${where} has half of a surrogate pair, which is no character`)
   return value
 }
 

@@ -1,55 +1,56 @@
 import type { IdRule, MountRule, PolicyContainer } from './cce-policy.js'
 import { splitEntry } from './container-request.js'
 import { capabilitySets, type EnvRule } from './frames.js'
+import { onOneLine, quotedText } from './printable-text.js'
 import {
+  type Comparing,
   type Coverage,
-  type EnforcedPolicy,
   envCoverage,
   type Excess,
   idCoverage,
+  indexEnvRules,
+  indexIds,
+  indexMounts,
+  literalName,
   mountCoverage,
   sameSet
 } from './rule-coverage.js'
-
-/** The policies that the two containers are of. */
-interface Policies {
-  readonly than: EnforcedPolicy
-  readonly policy: EnforcedPolicy
-}
 
 /** What `container` allows beyond `than`, its counterpart in the other policy, in words. */
 export function compareContainers(
   than: PolicyContainer,
   container: PolicyContainer,
-  policies: Policies
+  comparing: Comparing
 ): readonly Excess[] {
   return [
     ...certain(contentExcess(than, container)),
-    ...envExcess(than, container),
+    ...envExcess(than, container, comparing),
     ...requiredExcess(than, container),
     ...certain(processExcess(than, container)),
-    ...container.mounts.flatMap((mount) => excess(mountWords(mount), mountCoverage(mount, than.mounts))),
-    ...userExcess(than, container),
+    ...mountExcess(than, container, comparing),
+    ...userExcess(than, container, comparing),
     ...certain(privilegeExcess(than, container)),
-    ...certain(capabilityExcess(than, container, policies)),
+    ...certain(capabilityExcess(than, container, comparing)),
     ...certain(hostExcess(than, container))
   ]
 }
 
 /** How a rule for a variable reads: `environment variable X may be "1"`. */
-function envWords({ pattern, strategy }: EnvRule): string {
+function envWords(rule: EnvRule): string {
+  const { pattern, strategy } = rule
   const [name, value] = splitEntry(pattern)
-  if (strategy === 'string') return `environment variable ${name} may be ${quoted(value)}`
-  if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) return `environment variables that match ${pattern}`
+  if (strategy === 'string') return `environment variable ${onOneLine(name)} may be ${quoted(value)}`
+  if (literalName(rule) === undefined) return `environment variables that match ${onOneLine(pattern)}`
   if (value === '.*') return `environment variable ${name} may have any value`
   if (value === '.+') return `environment variable ${name} may have any value but an empty one`
-  return `environment variable ${name} may match ${value}`
+  return `environment variable ${name} may match ${onOneLine(value)}`
 }
 
 /** How a rule for a mount reads. */
 function mountWords({ destination, source, options, type }: MountRule): string {
-  const kind = type === 'bind' ? '' : `, type ${type}`
-  return `mount at ${destination} from ${source} (${options.join(', ')})${kind}`
+  const kind = type === 'bind' ? '' : `, type ${onOneLine(type)}`
+  const ways = options.map(onOneLine).join(', ')
+  return `mount at ${onOneLine(destination)} from ${onOneLine(source)} (${ways})${kind}`
 }
 
 /** How a rule for a user or group reads. */
@@ -58,19 +59,19 @@ export function idWords({ pattern, strategy }: IdRule): string {
     case 'any':
       return 'any'
     case 're2':
-      return `names that match ${pattern}`
+      return `names that match ${onOneLine(pattern)}`
     default:
-      return `${strategy} ${pattern}`
+      return `${strategy} ${onOneLine(pattern)}`
   }
 }
 
 function quoted(text: string): string {
-  const short = text.length > 100 ? `${text.slice(0, 100)}…` : text
-  return JSON.stringify(short)
+  const characters = [...text]
+  return quotedText(characters.length > 100 ? `${characters.slice(0, 100).join('')}…` : text)
 }
 
 function commandWords(command: readonly string[]): string {
-  return command.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : JSON.stringify(word))).join(' ')
+  return command.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : quotedText(word))).join(' ')
 }
 
 function certain(what: readonly string[]): readonly Excess[] {
@@ -84,54 +85,66 @@ function excess(what: string, coverage: Coverage, example = false): readonly Exc
 }
 
 function contentExcess(than: PolicyContainer, container: PolicyContainer): readonly string[] {
-  const image = container.id === undefined ? '' : ` of ${container.id}`
+  const image = container.id === undefined ? '' : ` of ${onOneLine(container.id)}`
   return [
     ...(than.layers.join() === container.layers.join() ? [] : [`layers ${container.layers.join(', ')}${image}`]),
     // A null command starts nothing, so it allows nothing.
     ...(container.command === null || isSameList(than.command, container.command)
       ? []
       : [`command ${commandWords(container.command)}`]),
-    ...(than.workingDir === container.workingDir ? [] : [`working directory ${container.workingDir}`])
+    ...(than.workingDir === container.workingDir ? [] : [`working directory ${onOneLine(container.workingDir)}`])
   ]
 }
 
-function envExcess(than: PolicyContainer, container: PolicyContainer): readonly Excess[] {
+function envExcess(than: PolicyContainer, container: PolicyContainer, comparing: Comparing): readonly Excess[] {
+  const others = indexEnvRules(than.envRules, comparing.than)
   return container.envRules.flatMap((rule) => {
     const isPattern = rule.strategy === 're2' && !/=\.[*+]$/.test(rule.pattern)
-    return excess(envWords(rule), envCoverage(rule, than.envRules), isPattern)
+    return excess(envWords(rule), envCoverage(rule, others, comparing), isPattern)
   })
 }
 
 /** A variable that is not required any more may be left out. */
 function requiredExcess(than: PolicyContainer, container: PolicyContainer): readonly Excess[] {
-  const required = container.envRules.filter((rule) => rule.required)
+  const keyOf = ({ pattern, strategy }: EnvRule) => `${strategy} ${pattern}`
+  const required = new Set(container.envRules.filter((rule) => rule.required).map(keyOf))
   return than.envRules
-    .filter((rule) => rule.required)
-    .flatMap((rule) => {
-      const isRequired = required.some(
-        ({ pattern, strategy }) => pattern === rule.pattern && strategy === rule.strategy
-      )
-      const what = `to start without environment variable ${splitEntry(rule.pattern)[0]}`
+    .filter((rule) => rule.required && !required.has(keyOf(rule)))
+    .map((rule) => ({
+      what: `to start without environment variable ${onOneLine(splitEntry(rule.pattern)[0])}`,
       // Another required rule may demand the same in other words.
-      return isRequired ? [] : [{ what, isCertain: required.length === 0 }]
-    })
+      isCertain: required.size === 0
+    }))
 }
 
 function processExcess(than: PolicyContainer, container: PolicyContainer): readonly string[] {
+  const known = new Map<string, Set<number>>()
+  for (const { command, signals } of than.execProcesses) {
+    const key = JSON.stringify(command)
+    known.set(key, new Set([...(known.get(key) ?? []), ...signals]))
+  }
   return container.execProcesses.flatMap(({ command, signals }) => {
-    const same = than.execProcesses.filter((other) => isSameList(other.command, command))
-    if (same.length === 0) return [`exec ${commandWords(command)}`]
-    const added = signals.filter((signal) => !same.some((other) => other.signals.includes(signal)))
-    return added.map((signal) => `signal ${signal} to exec ${commandWords(command)}`)
+    const same = known.get(JSON.stringify(command))
+    if (same === undefined) return [`exec ${commandWords(command)}`]
+    return signals
+      .filter((signal) => !same.has(signal))
+      .map((signal) => `signal ${signal} to exec ${commandWords(command)}`)
   })
 }
 
-function userExcess(than: PolicyContainer, container: PolicyContainer): readonly Excess[] {
+function mountExcess(than: PolicyContainer, container: PolicyContainer, comparing: Comparing): readonly Excess[] {
+  const others = indexMounts(than.mounts, comparing.than)
+  return container.mounts.flatMap((mount) => excess(mountWords(mount), mountCoverage(mount, others, comparing)))
+}
+
+function userExcess(than: PolicyContainer, container: PolicyContainer, comparing: Comparing): readonly Excess[] {
   const { user, groups, umask } = container.user
+  const users = indexIds([than.user.user], comparing.than)
+  const others = indexIds(than.user.groups, comparing.than)
   return [
-    ...excess(`user ${idWords(user)}`, idCoverage(user, [than.user.user])),
-    ...groups.flatMap((group) => excess(`group ${idWords(group)}`, idCoverage(group, than.user.groups))),
-    ...(umask === than.user.umask ? [] : [{ what: `umask ${umask}`, isCertain: true }])
+    ...excess(`user ${idWords(user)}`, idCoverage(user, users, comparing)),
+    ...groups.flatMap((group) => excess(`group ${idWords(group)}`, idCoverage(group, others, comparing))),
+    ...(umask === than.user.umask ? [] : [{ what: `umask ${onOneLine(umask)}`, isCertain: true }])
   ]
 }
 
@@ -144,27 +157,38 @@ function privilegeExcess(than: PolicyContainer, container: PolicyContainer): rea
       : []),
     ...(seccomp === than.seccompProfileSha256
       ? []
-      : [seccomp === '' ? 'to run without a seccomp profile' : `the seccomp profile ${seccomp}`])
+      : [seccomp === '' ? 'to run without a seccomp profile' : `the seccomp profile ${onOneLine(seccomp)}`])
   ]
 }
 
 /** Without dropping, a container has to ask for exactly what the policy lists, and so any other list is another demand. */
-function capabilityExcess(than: PolicyContainer, container: PolicyContainer, policies: Policies): readonly string[] {
+function capabilityExcess(
+  than: PolicyContainer,
+  container: PolicyContainer,
+  { than: { switches } }: Comparing
+): readonly string[] {
   const added = new Map<string, string[]>()
   for (const set of capabilitySets) {
     for (const name of new Set(container.capabilities[set])) {
       if (!than.capabilities[set].includes(name)) added.set(name, [...(added.get(name) ?? []), set])
     }
   }
-  const words = [...added].map(([name, sets]) => `capability ${name} (${sets.join(', ')})`)
-  const isExact = !policies.than.switches.allow_capability_dropping
+  const words = [...added].map(([name, sets]) => `capability ${onOneLine(name)} (${sets.join(', ')})`)
+  const isExact = !switches.allow_capability_dropping
   const isSubset = words.length === 0
   const differs = capabilitySets.some((set) => !sameSet(than.capabilities[set], container.capabilities[set]))
   return isExact && isSubset && differs ? ['to start with fewer capabilities than before'] : words
 }
 
+/** The guest's framework lets the host send these to every container, whatever its policy lists. */
+const impliedSignals: ReadonlySet<number | string> = new Set([9, 15])
+
 function hostExcess(than: PolicyContainer, container: PolicyContainer): readonly string[] {
-  const signals = container.signals.filter((signal) => !than.signals.includes(signal))
+  const known = new Set(than.signals)
+  // The host asks with a number, so that a name is never what it asks for.
+  const signals = container.signals.filter(
+    (signal) => typeof signal === 'number' && !impliedSignals.has(signal) && !known.has(signal)
+  )
   return [
     ...(container.allowStdioAccess && !than.allowStdioAccess ? ['output that the host can read (stdio)'] : []),
     ...signals.map((signal) => `signal ${signal}`)

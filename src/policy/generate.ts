@@ -223,15 +223,18 @@ function checkFragment({ feed, issuer, includes, minimum_svn }: FragmentImport):
  */
 function fragmentImports(group: JsonObject, options: PolicyOptions): readonly FragmentImport[] {
   const tags = field(group, 'tags')
-  let excluded = options.excludeDefaultFragments ?? false
-  if (isJsonObject(tags) && Object.keys(tags).length > 0) {
-    const tag = field(tags, 'Annotate-zero-sidecar')
-    excluded = typeof tag === 'string' ? tag.toLowerCase() === 'true' : Boolean(tag)
-  }
+  const isTagged = isJsonObject(tags) && Object.keys(tags).length > 0
+  const excluded = isTagged ? hasNoSidecars(group) : (options.excludeDefaultFragments ?? false)
   if (excluded && options.infrastructureSvn !== undefined) throw svnWithoutFragment()
   const { minimum_svn } = infrastructureFragment
   const standard = { ...infrastructureFragment, minimum_svn: options.infrastructureSvn ?? minimum_svn }
   return [...(excluded ? [] : [standard]), ...(options.fragments ?? [])]
+}
+
+/** Whether a group is tagged to run without the platform's own containers, which are of its fragment. */
+export function hasNoSidecars(group: JsonObject): boolean {
+  const tag = field(field(group, 'tags'), 'Annotate-zero-sidecar')
+  return typeof tag === 'string' ? tag.toLowerCase() === 'true' : Boolean(tag)
 }
 
 function debugWarnings({ debugMode }: PolicyOptions): string[] {

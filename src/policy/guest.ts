@@ -1,8 +1,8 @@
 import type { CcePolicy } from './cce-policy.js'
 import { containerRequest, type ContainerStart, splitEntry, type StartedImage } from './container-request.js'
 import { createDenial, mountDenial } from './denial.js'
-import { type ContainerRequest, createEnforcer } from './enforcement.js'
-import { denialOfPlatform, type PlatformDenial } from './platform-containers.js'
+import { type ContainerRequest, createEnforcer, type Enforcer } from './enforcement.js'
+import { denialOfPlatform, importsOfContainers, type PlatformDenial } from './platform-containers.js'
 
 export interface StartRequest {
   readonly start: ContainerStart
@@ -35,46 +35,62 @@ export interface StartDenial {
   readonly errors: readonly string[]
   /** The event's text, in the platform's words. */
   readonly message: string
+  /** Why it may start all the same, where that depends on what is not known here. */
+  readonly undecided?: string | undefined
 }
 
 export interface Guest {
   start(request: StartRequest): StartAnswer
 }
 
+/** What of a group, besides its containers, counts for its start. */
+export interface GuestOptions {
+  /** The group is tagged to run without the platform's own containers. */
+  readonly hasNoSidecars?: boolean | undefined
+}
+
 /**
  * Asks the guest of one container group in its own order: the platform's own containers, and for each of the
  * group every layer's device, then the container. It keeps what has been mounted.
  */
-export function openGuest(policy: CcePolicy): Guest {
+export function openGuest(policy: CcePolicy, options: GuestOptions = {}): Guest {
   const enforcer = createEnforcer(policy)
-  const platform = denialOfPlatform(policy, enforcer)
+  const platform = denialOfPlatform(policy, enforcer, options)
+  const imports = importsOfContainers(policy)
   return {
-    start: ({ start, image, platformEnv }) => {
-      if (platform !== undefined) return platformDenial(platform)
-      for (const [layer, rootHash] of image.layers.entries()) {
-        const decision = enforcer.mountDevice(rootHash)
-        if (decision.allowed) continue
-        const { errors } = decision
-        const message = mountDenial(start.name, layer, rootHash, errors)
-        return { allowed: false, container: start.name, rule: 'mount_device', layer, errors, message }
-      }
-      const request = containerRequest(start, image, platformEnv)
-      const decision = enforcer.createContainer(request)
-      if (!decision.allowed) return createRefused(start.name, request, decision.errors)
-      const kept = new Map(decision.env.map(splitEntry))
-      return {
-        allowed: true,
-        request,
-        env: Object.fromEntries(kept),
-        droppedVariables: request.env.map((entry) => splitEntry(entry)[0]).filter((name) => !kept.has(name)),
-        allowStdioAccess: decision.allowStdioAccess
-      }
+    start: (request) => {
+      const answer = platform === undefined ? startOf(enforcer, request) : platformDenial(platform)
+      return answer.allowed || imports === undefined ? answer : { ...answer, undecided: answer.undecided ?? imports }
     }
   }
 }
 
+function startOf(enforcer: Enforcer, { start, image, platformEnv }: StartRequest): StartAnswer {
+  for (const [layer, rootHash] of image.layers.entries()) {
+    const decision = enforcer.mountDevice(rootHash)
+    if (decision.allowed) continue
+    const { errors } = decision
+    const message = mountDenial(start.name, layer, rootHash, errors)
+    return { allowed: false, container: start.name, rule: 'mount_device', layer, errors, message }
+  }
+  const request = containerRequest(start, image, platformEnv)
+  const decision = enforcer.createContainer(request)
+  if (!decision.allowed) return createRefused(start.name, request, decision.errors)
+  const kept = new Map(decision.env.map(splitEntry))
+  return {
+    allowed: true,
+    request,
+    env: Object.fromEntries(kept),
+    droppedVariables: request.env.map((entry) => splitEntry(entry)[0]).filter((name) => !kept.has(name)),
+    allowStdioAccess: decision.allowStdioAccess
+  }
+}
+
 function platformDenial(refused: PlatformDenial): StartDenial {
-  if (refused.kind === 'create') return createRefused(refused.container, refused.request, refused.errors)
+  if (refused.kind === 'create') {
+    const { container, request, errors, undecided } = refused
+    return { ...createRefused(container, request, errors), undecided }
+  }
   const { container, rootHash, errors } = refused
   const message = mountDenial(container, 0, rootHash, errors)
   return { allowed: false, container, rule: 'mount_device', layer: 0, errors, message }

@@ -1,5 +1,7 @@
 import { decodeBase64, utf8 } from '../base/encoding.js'
 import { isJsonObject, type Json, type JsonObject } from '../base/json.js'
+import { expandVariables, expandWords, type PodVariable } from './pod-variables.js'
+import { onOneLine } from './printable-text.js'
 import { field, listOf, objectField, templateError, textsOf } from './template-fields.js'
 
 /** The annotation by which a virtual node hands a policy to ACI. */
@@ -39,7 +41,10 @@ export function podsOfManifest(documents: readonly Json[]): readonly PodResource
   const values = valuesOf(documents)
   const pods = documents.flatMap((document, index): PodResource[] => {
     const place = podPlaces.get(kindOf(document))
-    if (place === undefined || !isJsonObject(document)) return []
+    if (place === undefined || !isJsonObject(document)) {
+      refuseOtherPods(document, index)
+      return []
+    }
     const name = textField(objectField(document, 'metadata', kindOf(document)), 'name')
     const where = `${kindOf(document)} "${name}"`
     const pod = place.reduce((object, member) => objectField(object, member, where), document)
@@ -121,16 +126,18 @@ function translatedContainer(
     throw templateError(`${where}: envFrom is not supported`, { next: ['list the variables under env, one by one'] })
   }
   const lifecycle = objectField(container, 'lifecycle', where)
+  const written = listOf(field(container, 'env'), `${where}.env`).map((entry) => variable(entry, context.values, where))
+  const environmentVariables = expandVariables(written, where)
+  const words = (list: 'command' | 'args') =>
+    expandWords(textsOf(field(container, list), `${where}.${list}`), environmentVariables, `${where}.${list}`)
   return {
     name,
     properties: {
       image,
-      command: textsOf(field(container, 'command'), `${where}.command`),
-      args: textsOf(field(container, 'args'), `${where}.args`),
+      command: words('command'),
+      args: words('args'),
       workingDir: textField(container, 'workingDir'),
-      environmentVariables: listOf(field(container, 'env'), `${where}.env`).map((entry) =>
-        variable(entry, context.values, where)
-      ),
+      environmentVariables,
       volumeMounts: volumeMounts(container, spec, context, volumes, where),
       securityContext: securityContext(spec, container, where),
       ...probes(container),
@@ -155,7 +162,7 @@ function entryOf(name: string, value: Json | undefined): [string, Json][] {
 /** What the virtual node replaces at start. */
 const replaced = /^===VIRTUALNODE2\.CC\.THIM\..+===$/
 
-function variable(entry: Json, values: ReadonlyMap<string, string>, where: string): JsonObject {
+function variable(entry: Json, values: ReadonlyMap<string, string>, where: string): PodVariable {
   const name = textField(entry, 'name')
   const source = field(entry, 'valueFrom')
   if (source === undefined || source === null) {
@@ -245,7 +252,10 @@ function securityContext(spec: JsonObject, container: Json, where: string): Json
   const refused: readonly (readonly [string, boolean])[] = [
     ['privileged', field(merged, 'privileged') === true],
     ['capabilities', Boolean(field(merged, 'capabilities'))],
-    ['seccompProfile', Boolean(field(merged, 'seccompProfile'))]
+    ['seccompProfile', Boolean(field(merged, 'seccompProfile'))],
+    // Groups of every process of the pod, which the guest is asked for besides runAsGroup. 0 is one of them.
+    ['fsGroup', (field(merged, 'fsGroup') ?? null) !== null],
+    ['supplementalGroups', listOf(field(merged, 'supplementalGroups'), `${where}: supplementalGroups`).length > 0]
   ]
   const found = refused.find(([, isThere]) => isThere)
   if (found !== undefined) {
@@ -257,6 +267,34 @@ function securityContext(spec: JsonObject, container: Json, where: string): Json
     entryOf(name, field(merged, name))
   )
   return Object.fromEntries(kept)
+}
+
+/**
+ * A document of another kind makes no pod that is known, but it may make one all the same: a list of resources, a
+ * ReplicationController, a resource of an operator. Left out in silence it would run without a policy.
+ */
+function refuseOtherPods(document: Json, index: number): void {
+  const kind = kindOf(document) || 'no kind'
+  const where = `document ${index + 1} of the manifest, of kind ${onOneLine(kind)},`
+  if (/List$/.test(kind) && Array.isArray(field(document, 'items'))) {
+    throw templateError(`${where} is a list of resources, which is not supported`, {
+      next: ['write its items as documents of their own, with --- between them']
+    })
+  }
+  if (!holdsPod(document, 0)) return
+  throw templateError(`${where} has containers, and where its pods are is not known`, {
+    why: 'a pod that is left out would run without a policy.',
+    next: [`write it as one of ${[...podPlaces.keys()].join(', ')}`]
+  })
+}
+
+/** Where a pod could be in a resource of a few levels. */
+const deepestPod = 20
+
+function holdsPod(value: Json, depth: number): boolean {
+  if (depth > deepestPod || typeof value !== 'object' || value === null) return false
+  if (isJsonObject(value) && Array.isArray(field(objectOrNone(value['spec']), 'containers'))) return true
+  return Object.values(value).some((inner: Json) => holdsPod(inner, depth + 1))
 }
 
 function refuseWorkloadIdentity(metadata: JsonObject, where: string): void {

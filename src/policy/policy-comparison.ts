@@ -1,7 +1,12 @@
 import type { CcePolicy, PolicyContainer } from './cce-policy.js'
+import { comparisonBudget } from './comparison-budget.js'
 import { compareContainers } from './container-comparison.js'
+import { containerText, unlikeTwins } from './container-twins.js'
+import { fragmentExcess } from './fragment-comparison.js'
 import { switchNames } from './frames.js'
-import type { EnforcedPolicy, Excess } from './rule-coverage.js'
+import { comparePoints } from './open-door.js'
+import { onOneLine } from './printable-text.js'
+import type { Comparing, EnforcedPolicy, Excess } from './rule-coverage.js'
 
 /** One sentence on what two policies allow. */
 export interface ComparisonFinding {
@@ -51,7 +56,12 @@ const words: Readonly<Record<ComparisonFinding['change'], string>> = {
 
 function findingsOf(before: CcePolicy, after: CcePolicy): readonly ComparisonFinding[] {
   const everything = 'everything: the policy enforces nothing'
-  if (before.kind === 'open-door' && after.kind === 'open-door') return []
+  if (before.kind === 'open-door' && after.kind === 'open-door') {
+    return [
+      ...comparePoints(before, after).map(asFinding('allowed', 'policy')),
+      ...comparePoints(after, before).map(asFinding('forbidden', 'policy'))
+    ]
+  }
   if (after.kind === 'open-door') return [{ subject: 'policy', change: 'allowed', what: everything }]
   if (before.kind === 'open-door') {
     return [
@@ -62,37 +72,56 @@ function findingsOf(before: CcePolicy, after: CcePolicy): readonly ComparisonFin
       }
     ]
   }
+  const spend = comparisonBudget()
   return [
-    ...oneWay(before, after).map(({ subject, what, isCertain }) => ({
-      subject,
-      change: isCertain ? ('allowed' as const) : ('maybe-allowed' as const),
-      what
-    })),
-    ...oneWay(after, before).map(({ subject, what, isCertain }) => ({
-      subject,
-      change: isCertain ? ('forbidden' as const) : ('maybe-forbidden' as const),
-      what
-    }))
+    ...oneWay({ than: before, policy: after, spend }).map((excess) => asFinding('allowed', excess.subject)(excess)),
+    ...oneWay({ than: after, policy: before, spend }).map((excess) => asFinding('forbidden', excess.subject)(excess))
   ]
 }
 
+function asFinding(change: 'allowed' | 'forbidden', subject: string) {
+  return ({ what, isCertain }: Excess): ComparisonFinding => ({
+    subject,
+    change: isCertain ? change : `maybe-${change}`,
+    what
+  })
+}
+
 /** What `policy` allows beyond `than`; both directions of a comparison are this. */
-function oneWay(than: EnforcedPolicy, policy: EnforcedPolicy): readonly (Excess & { readonly subject: string })[] {
+function oneWay(comparing: Comparing): readonly (Excess & { readonly subject: string })[] {
+  const { than, policy } = comparing
   const partners = pairs(than.containers, policy.containers)
+  const known = new Set(than.containers.map(containerText))
+  const twins = unlikeTwins(than.containers, policy.containers)
   return [
-    ...[...switchExcess(than, policy), ...fragmentExcess(than, policy)].map((what) => ({
-      subject: 'policy',
-      what,
-      isCertain: true
-    })),
+    ...switchExcess(than, policy).map((what) => ({ subject: 'policy', what, isCertain: true })),
+    ...fragmentExcess(than.fragments, policy.fragments).map((excess) => ({ subject: 'policy', ...excess })),
     ...policy.containers.flatMap((container) => {
-      const subject = `container ${labelOf(container)}`
+      const subject = `container ${onOneLine(labelOf(container))}`
+      // Without a command it never starts, so it allows nothing.
+      if (container.command === null) return []
       const partner = partners.get(container)
-      if (partner === undefined) return [{ subject, what: `the container, ${imageOf(container)}`, isCertain: true }]
-      return compareContainers(partner, container, { than, policy }).map((excess) => ({ subject, ...excess }))
+      if (partner === undefined || partner.command === null) {
+        // Any number may be started of one container, so one more of the same is nothing new.
+        if (known.has(containerText(container))) return []
+        return [{ subject, what: `the container, ${imageOf(container)}`, isCertain: true }]
+      }
+      return [...compareContainers(partner, container, comparing), ...twins(partner)].map((excess) => ({
+        subject,
+        ...excess
+      }))
     })
   ]
 }
+
+/** What two containers may have in common to be taken for each other, the most telling first. */
+const likenesses: readonly ((container: PolicyContainer) => string | undefined)[] = [
+  // Two of one name are told apart by what they are made of.
+  ({ name, layers }) => (name === undefined ? undefined : JSON.stringify([name, ...layers])),
+  ({ name }) => name,
+  ({ id }) => id,
+  ({ layers }) => layers.join()
+]
 
 /** Which container is which: the same name, else the same image, else the same layers; each is taken once. */
 function pairs(
@@ -100,21 +129,23 @@ function pairs(
   containers: readonly PolicyContainer[]
 ): ReadonlyMap<PolicyContainer, PolicyContainer> {
   const found = new Map<PolicyContainer, PolicyContainer>()
-  const free = new Set(others)
-  const sameness: readonly ((a: PolicyContainer, b: PolicyContainer) => boolean)[] = [
-    // Two of one name are told apart by what they are made of.
-    (a, b) => a.name !== undefined && a.name === b.name && a.layers.join() === b.layers.join(),
-    (a, b) => a.name !== undefined && a.name === b.name,
-    (a, b) => a.id !== undefined && a.id === b.id,
-    (a, b) => a.layers.join() === b.layers.join()
-  ]
-  for (const isSame of sameness) {
+  const taken = new Set<PolicyContainer>()
+  for (const likeness of likenesses) {
+    const free = new Map<string | undefined, PolicyContainer[]>()
+    // Turned round, so that the first is the one that `pop` takes.
+    for (const other of others.toReversed()) {
+      if (taken.has(other)) continue
+      const alike = free.get(likeness(other)) ?? []
+      alike.push(other)
+      free.set(likeness(other), alike)
+    }
     for (const container of containers) {
-      if (found.has(container)) continue
-      const partner = [...free].find((other) => isSame(container, other))
+      const key = likeness(container)
+      if (found.has(container) || key === undefined) continue
+      const partner = free.get(key)?.pop()
       if (partner === undefined) continue
       found.set(container, partner)
-      free.delete(partner)
+      taken.add(partner)
     }
   }
   return found
@@ -126,7 +157,7 @@ export function labelOf({ name, id, layers }: PolicyContainer): string {
 }
 
 function imageOf({ id, layers }: PolicyContainer): string {
-  return id === undefined ? `layers ${layers.join(', ')}` : `image ${id}`
+  return id === undefined ? `layers ${layers.join(', ')}` : `image ${onOneLine(id)}`
 }
 
 const switchWords: Readonly<Record<(typeof switchNames)[number], string>> = {
@@ -142,29 +173,4 @@ const switchWords: Readonly<Record<(typeof switchNames)[number], string>> = {
 
 function switchExcess(than: EnforcedPolicy, policy: EnforcedPolicy): readonly string[] {
   return switchNames.filter((name) => policy.switches[name] && !than.switches[name]).map((name) => switchWords[name])
-}
-
-function fragmentExcess(than: EnforcedPolicy, policy: EnforcedPolicy): readonly string[] {
-  return policy.fragments.flatMap((fragment) => {
-    const name = `fragment ${fragment.feed} of issuer ${fragment.issuer}`
-    const same = than.fragments.filter(({ feed, issuer }) => feed === fragment.feed && issuer === fragment.issuer)
-    if (same.length === 0)
-      return [`${name}, from version ${fragment.minimum_svn}, with ${fragment.includes.join(', ')}`]
-    const lowest = same.reduce(
-      (low, { minimum_svn }) => (svn(minimum_svn) < low ? svn(minimum_svn) : low),
-      svn(same[0]?.minimum_svn ?? '')
-    )
-    const includes = fragment.includes.filter((item) => !same.some((other) => other.includes.includes(item)))
-    return [
-      ...(svn(fragment.minimum_svn) < lowest
-        ? [`${name} from version ${fragment.minimum_svn}, not only from ${lowest}`]
-        : []),
-      ...includes.map((item) => `${item} of ${name}`)
-    ]
-  })
-}
-
-/** What is no number counts as the lowest there is. */
-function svn(text: string): bigint {
-  return /^[0-9]+$/.test(text) ? BigInt(text) : -1n
 }

@@ -3,7 +3,7 @@ import type { GroupPolicy } from './generate.js'
 import { decodePolicy, type ExistingPolicy } from './inject.js'
 import { type JsonNode, JsonTextError, parseJsonPrefix } from './json-text.js'
 import { pythonJson } from './python-json.js'
-import { compileRe2, Re2SyntaxError } from './re2.js'
+import { compileRe2, type Re2, Re2SyntaxError } from './re2.js'
 import { templateError } from './template-fields.js'
 
 /** What `--diff` says of one container group. */
@@ -23,8 +23,9 @@ export function differenceFromExisting(existing: ExistingPolicy, made: GroupPoli
   const text = existing.base64 === '' ? '' : decodePolicy(existing.base64, existing.groupName)
   const held = text === '' ? [] : containersOf(text, existing.groupName)
   const found = new Map<string, JsonNode>()
+  const compile = compilerFor(existing.groupName)
   for (const container of containersOf(made.rego, made.groupName)) {
-    const difference = containerDifference(container, held, existing.groupName)
+    const difference = containerDifference(container, held, compile)
     if (difference !== undefined) found.set(textOf(container.get('name')) ?? '', difference)
   }
   return {
@@ -38,22 +39,22 @@ type Container = ReadonlyMap<string, JsonNode>
 /** Members that are compared in another way, or only find the container. */
 const comparedApart: ReadonlySet<string> = new Set(['id', 'env_rules'])
 
-function containerDifference(container: Container, held: readonly Container[], group: string): JsonNode | undefined {
+function containerDifference(container: Container, held: readonly Container[], compile: Compile): JsonNode | undefined {
   const id = textOf(container.get('id'))
   const name = textOf(container.get('name'))
   const candidates = held.filter((other) => {
     const sameId = id !== undefined && textOf(other.get('id')) === id
     return sameId || (name !== undefined && textOf(other.get('name')) === name)
   })
-  const results = candidates.map((other) => differenceOf(container, other, group))
+  const results = candidates.map((other) => differenceOf(container, other, compile))
   if (results.length === 0) return `${id ?? 'None'} not found in policy`
   return results.includes(undefined) ? undefined : results[0]
 }
 
-function differenceOf(container: Container, other: Container, group: string): JsonNode | undefined {
+function differenceOf(container: Container, other: Container, compile: Compile): JsonNode | undefined {
   const members = [...new Set([...container.keys(), ...other.keys()])].filter((name) => !comparedApart.has(name))
   const changed = members.filter((name) => unordered(container.get(name)) !== unordered(other.get(name)))
-  const variables = missingVariables(container, other, group)
+  const variables = missingVariables(container, other, compile)
   if (changed.length === 0 && variables.length === 0) return undefined
   const values = changed.map((name): [string, JsonNode] => [
     `root['${name}']`,
@@ -69,11 +70,11 @@ function differenceOf(container: Container, other: Container, group: string): Js
 }
 
 /** A text has to be a text of the existing policy or match one of its patterns; a pattern has to be there as it is. */
-function missingVariables(container: Container, other: Container, group: string): string[] {
+function missingVariables(container: Container, other: Container, compile: Compile): string[] {
   const allowed = rulesOf(other)
   const texts = new Set(allowed.filter(({ strategy }) => strategy === 'string').map(({ pattern }) => pattern))
   const patterns = allowed.filter(({ strategy }) => strategy !== 'string').map(({ pattern }) => pattern)
-  const compiled = patterns.map((pattern) => compile(pattern, group))
+  const compiled = patterns.map(compile)
   return rulesOf(container)
     .filter(({ pattern, strategy }) =>
       strategy === 'string'
@@ -91,7 +92,29 @@ function rulesOf(container: Container): readonly Pick<EnvRule, 'pattern' | 'stra
   })
 }
 
-function compile(pattern: string, group: string) {
+type Compile = (pattern: string) => Re2
+
+/** Of all patterns of an existing policy together, as for one that is read as a whole. */
+const maximumStates = 200_000
+
+/** Compiles each pattern of the existing policy once; throws a `UserError` for one that cannot be read or is too many. */
+function compilerFor(group: string): Compile {
+  const compiled = new Map<string, Re2>()
+  let states = 0
+  return (pattern) => {
+    const known = compiled.get(pattern)
+    if (known !== undefined) return known
+    const made = compile(pattern, group)
+    states += made.program.states.length
+    if (states > maximumStates) {
+      throw templateError(`the existing policy of container group "${group}": its patterns are too large together`)
+    }
+    compiled.set(pattern, made)
+    return made
+  }
+}
+
+function compile(pattern: string, group: string): Re2 {
   try {
     return compileRe2(pattern)
   } catch (cause) {

@@ -3,7 +3,7 @@ import { idWords } from './container-comparison.js'
 import { splitEntry } from './container-request.js'
 import { capabilitySets, defaultCapabilities, type EnvRule, privilegedCapabilities, switchNames } from './frames.js'
 import { labelOf } from './policy-comparison.js'
-import { sameSet } from './rule-coverage.js'
+import { literalName, sameSet } from './rule-coverage.js'
 
 /** A policy, told so that a person can check it. */
 export interface PolicyExplanation {
@@ -33,8 +33,10 @@ export interface ExplainedContainer {
   readonly command: readonly string[] | null
   readonly workingDir: string
   readonly environment: readonly {
+    /** The variable, or for `pattern` the whole pattern where that names no single variable. */
     readonly name: string
     readonly rule: 'exactly' | 'any' | 'pattern'
+    /** What the value has to be or to match; the whole pattern where that names no single variable. */
     readonly value: string
     readonly required: boolean
   }[]
@@ -42,15 +44,18 @@ export interface ExplainedContainer {
     readonly destination: string
     readonly source: string
     readonly options: readonly string[]
+    readonly type: string
   }[]
   readonly user: string
   readonly groups: readonly string[]
+  readonly umask: string
   readonly privileged: boolean
   readonly noNewPrivileges: boolean
   readonly seccompProfile: string | null
   /** `default`, `all`, or the sets as they are. */
   readonly capabilities: 'default' | 'all' | Readonly<Record<string, readonly string[]>>
-  readonly execs: readonly (readonly string[])[]
+  /** Commands that the host may run in the container, and the signals that it may send to each. */
+  readonly execs: readonly { readonly command: readonly string[]; readonly signals: readonly number[] }[]
   readonly signals: readonly (number | string)[]
   readonly stdio: boolean
 }
@@ -84,23 +89,32 @@ function explainContainer(container: PolicyContainer): ExplainedContainer {
     command: container.command,
     workingDir: container.workingDir,
     environment: container.envRules.map(explainRule),
-    mounts: container.mounts.map(({ destination, source, options }) => ({ destination, source, options })),
+    mounts: container.mounts.map(({ destination, source, options, type }) => ({ destination, source, options, type })),
     user: idWords(user.user),
     groups: user.groups.map(idWords),
+    umask: user.umask,
     privileged: container.allowElevated,
     noNewPrivileges: container.noNewPrivileges,
     seccompProfile: container.seccompProfileSha256 === '' ? null : container.seccompProfileSha256,
     capabilities: explainCapabilities(container),
-    execs: container.execProcesses.map(({ command }) => command),
+    execs: container.execProcesses,
     signals: container.signals,
     stdio: container.allowStdioAccess
   }
 }
 
-function explainRule({ pattern, strategy, required }: EnvRule): ExplainedContainer['environment'][number] {
+function explainRule(rule: EnvRule): ExplainedContainer['environment'][number] {
+  const { pattern, strategy, required } = rule
   const [name, value] = splitEntry(pattern)
   if (strategy === 'string') return { name, rule: 'exactly', value, required }
-  return { name, rule: value === '.*' || value === '.+' ? 'any' : 'pattern', value, required }
+  // An alternative may be for another variable, and would be taken for a part of the value.
+  if (literalName(rule) === undefined) return { name: pattern, rule: 'pattern', value: pattern, required }
+  return {
+    name: literalName(rule) ?? name,
+    rule: value === '.*' || value === '.+' ? 'any' : 'pattern',
+    value,
+    required
+  }
 }
 
 function explainCapabilities({ capabilities }: PolicyContainer): ExplainedContainer['capabilities'] {

@@ -1,18 +1,24 @@
-import { compileNode, type Program, type State } from './re2-program.js'
+import { type Program, type State } from './re2-program.js'
+import type { Compiled, Spend } from './re2.js'
 import { code, type Node } from './re2-syntax.js'
 
 /** Characters that are read, by all automata together, before it is given up: some patterns need very many. */
 const maximumReads = 100_000
 
 /**
- * A shortest text that is found by `node` and by none of `others`; `none` if there is no such text, and undefined if
- * that was not decided within bounds. Both automata read the same texts side by side, one character for each
- * class of characters that no pattern tells apart. Throws a `Re2SyntaxError` for a pattern that is too large.
+ * A shortest text that is found by `one` and by none of `others`; `none` if there is no such text, and undefined if
+ * that was not decided within bounds, or within what `spend` allows. Both automata read the same texts side by side,
+ * one character for each class of characters that no pattern tells apart.
  */
-export function textOnlyIn(node: Node, others: readonly Node[]): { readonly text: string } | 'none' | undefined {
-  const one = compileNode(node)
-  const many = others.map(compileNode)
-  const characters = representatives([node, ...others])
+export function textOnlyIn(
+  { node, program: one }: Compiled,
+  others: readonly Compiled[],
+  spend: Spend
+): { readonly text: string } | 'none' | undefined {
+  const many = others.map(({ program }) => program)
+  const size = many.reduce((sum, { states }) => sum + states.length, one.states.length)
+  if (!spend(size)) return undefined
+  const characters = representatives([node, ...others.map((other) => other.node)])
   const begin: Situation = { one: initial, many: many.map(() => initial), text: '' }
   const seen = new Set([keyOf(begin)])
   const pending = [begin]
@@ -25,7 +31,7 @@ export function textOnlyIn(node: Node, others: readonly Node[]): { readonly text
     }
     for (const character of characters) {
       reads += 1 + many.length
-      if (reads > maximumReads) return undefined
+      if (reads > maximumReads || !spend(weightOf(situation))) return undefined
       const next: Situation = {
         one: read(one, situation.one, character),
         many: many.map((program, i) => read(program, reachedOf(situation, i), character)),
@@ -38,6 +44,18 @@ export function textOnlyIn(node: Node, others: readonly Node[]): { readonly text
     }
   }
   return 'none'
+}
+
+/** Whether some text that begins with `start` may be found. */
+export function mayBeginWith({ program }: Pick<Compiled, 'program'>, start: string): boolean {
+  let reached = initial
+  for (const character of start) reached = read(program, reached, code(character))
+  return !isDead(program, reached)
+}
+
+/** What it takes to read one more character: the states of all automata. */
+function weightOf({ one, many }: Situation): number {
+  return many.reduce((sum, { states }) => sum + 1 + states.length, 1 + one.states.length)
 }
 
 /** Where one automaton is after some characters. */

@@ -23,9 +23,16 @@ export function compileNode(node: Node): Program {
   return { states, searching: beginsAnywhere(states) }
 }
 
-/** Whether the pattern is found anywhere in the text; takes time linear in the text. */
-export function isFoundIn({ states, searching }: Program, text: string): boolean {
-  return run(states, searching, text)
+/**
+ * Whether the pattern is found anywhere in the text; takes time linear in the text. `spend` pays for each character
+ * with the states that it is held against, and undefined is returned once it refuses.
+ */
+export function isFoundIn(
+  { states, searching }: Program,
+  text: string,
+  spend: (steps: number) => boolean
+): boolean | undefined {
+  return run(states, searching, text, spend)
 }
 
 class Compiler {
@@ -102,7 +109,13 @@ function beginsAnywhere(program: readonly State[]): boolean {
 }
 
 /** Follows all paths at once. A path may begin at every character, since the match is a search. */
-function run(program: readonly State[], searching: boolean, text: string): boolean {
+function run(
+  program: readonly State[],
+  searching: boolean,
+  text: string,
+  spend: (steps: number) => boolean
+): boolean | undefined {
+  if (!spend(program.length)) return undefined
   const characters = [...text].map(code)
   // Where each state was last reached: one array for the whole run.
   const lastReached = new Int32Array(program.length).fill(-1)
@@ -113,6 +126,7 @@ function run(program: readonly State[], searching: boolean, text: string): boole
     const character = characters[position]
     if (character === undefined) return false
     if (!searching && step.reading.length === 0) return false
+    if (!spend(1 + step.reading.length)) return undefined
     current = step.reading.filter((state) => state.accepts?.(character)).map((state) => state.next)
   }
   return false

@@ -2,8 +2,9 @@ import type { Json, JsonObject } from '../base/json.js'
 import type { CcePolicy, PolicyContainer } from './cce-policy.js'
 import { containerStart, hasIdentity, type WrittenStart } from './container-start.js'
 import { splitEntry } from './container-request.js'
-import { containerGroups, groupNameOf, type PolicyInput, textsOf } from './generate.js'
+import { containerGroups, groupNameOf, hasNoSidecars, type PolicyInput, textsOf } from './generate.js'
 import { openGuest, type StartAnswer, type StartDenial } from './guest.js'
+import { mayBeAllowed, openQuestion } from './open-question.js'
 import { field, listOf, objectField } from './template-fields.js'
 import type { TemplateTexts } from './template-text.js'
 
@@ -11,12 +12,17 @@ import type { TemplateTexts } from './template-text.js'
 export interface SimulatedContainer {
   readonly name: string
   readonly image: string
+  /** True only where that is decided. */
   readonly starts: boolean
   /** Variables of template, image or platform that the policy does not list: they do not arrive. */
   readonly droppedVariables: readonly string[]
   /** Variables whose value is known at the deployment only; a stand-in was tried. */
   readonly standIns: readonly string[]
+  /** Of the stand-ins, those that arrive or are dropped by a value that is not known here. */
+  readonly maybeDropped: readonly string[]
   readonly denial?: SimulatedDenial
+  /** In place of a denial: why it is not decided, with the names of what would have to be known. */
+  readonly undecided?: string
 }
 
 export interface SimulatedDenial extends Pick<StartDenial, 'container' | 'rule' | 'errors' | 'message'> {
@@ -60,7 +66,7 @@ function simulateGroup(
   const properties = objectField(group, 'properties', `container group "${name}"`)
   const written = field(properties, 'volumes')
   const volumes = listOf(written === undefined ? undefined : texts.resolve(written, 'volumes'), 'volumes')
-  const guest = openGuest(policy)
+  const guest = openGuest(policy, { hasNoSidecars: hasNoSidecars(group) })
   // Init containers run first, one after the other.
   const containers = ['initContainers', 'containers'].flatMap((list) => listed(properties, list, texts))
   return {
@@ -70,7 +76,7 @@ function simulateGroup(
       const wanted = containerStart(container, { images, texts, volumes, form })
       const platformEnv = platformVariables(name, wanted.start.name, hasOther || hasIdentity(group))
       const answer = guest.start({ start: wanted.start, image: wanted.facts, platformEnv })
-      return describe(wanted, answer, policy)
+      return describe(wanted, answer, policy, Object.keys(platformEnv))
     })
   }
 }
@@ -80,17 +86,25 @@ function listed(properties: JsonObject, list: string, texts: TemplateTexts): rea
 }
 
 function describe(
-  { start, image, facts, standIns }: WrittenStart,
+  wanted: WrittenStart,
   answer: StartAnswer,
-  policy: CcePolicy
+  policy: CcePolicy,
+  ofPlatform: readonly string[]
 ): SimulatedContainer {
+  const { start, image, facts, standIns } = wanted
   const known = { name: start.name, image, standIns }
   if (answer.allowed) {
-    return { ...known, starts: true, droppedVariables: answer.droppedVariables }
+    const isOpen = (name: string) => standIns.includes(name) && mayBeAllowed(name, facts, policy)
+    const dropped = answer.droppedVariables
+    const droppedVariables = dropped.filter((name) => !isOpen(name))
+    return { ...known, starts: true, droppedVariables, maybeDropped: dropped.filter(isOpen) }
   }
   const { container, rule, errors, message } = answer
+  const nothing = { starts: false, droppedVariables: [], maybeDropped: [] }
+  const undecided = answer.undecided ?? openQuestion(answer, wanted, policy, ofPlatform)
+  if (undecided !== undefined) return { ...known, ...nothing, undecided }
   const fix = fixFor(answer, { name: start.name, image, layers: facts.layers }, policy)
-  return { ...known, starts: false, droppedVariables: [], denial: { container, rule, errors, message, fix } }
+  return { ...known, ...nothing, denial: { container, rule, errors, message, fix } }
 }
 
 const again = 'or generate the policy again from this template'

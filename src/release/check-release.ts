@@ -141,10 +141,12 @@ function startProblems(
       (variable) =>
         `${containerPath(index)} sets ${printable(variable.name)} to ${printable(variable.value)}, and policy.text does not allow container ${name} that`
     )
-  const wanted = command?.map(unescaped).join(' ')
-  const found = inPolicy?.command?.join(' ') ?? 'none'
-  if (wanted !== undefined && wanted !== found) {
-    problems.push(`policy.text has the command ${printable(found)} for container ${name}, not ${printable(wanted)}`)
+  const wanted = command?.map(unescaped)
+  const found = inPolicy?.command ?? null
+  // Word by word: "sh -c" is one program of that name, and not the shell with a flag.
+  if (wanted !== undefined && JSON.stringify(wanted) !== JSON.stringify(found)) {
+    const words = (command: readonly string[] | null) => printable(command === null ? 'none' : JSON.stringify(command))
+    problems.push(`policy.text has the command ${words(found)} for container ${name}, not ${words(wanted)}`)
   }
   return problems
 }

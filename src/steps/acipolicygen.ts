@@ -1,5 +1,5 @@
-import writeFileAtomic from 'write-file-atomic'
 import { UserError } from '../base/user-error.js'
+import { writeTextAtomically } from '../image/index.js'
 import {
   describeExistingPolicies,
   differenceFromExisting,
@@ -243,7 +243,7 @@ async function writePolicies(
     stdout += `${policy.hostData}\n`
   }
   if (accepted.some((policy) => policy !== undefined)) {
-    await writeFileAtomic(file, textWith(accepted)).catch((cause: unknown) => {
+    await writeTextAtomically(file, textWith(accepted)).catch((cause: unknown) => {
       throw new UserError('machine', 'policy.unwritable', `${file} cannot be written`, { cause })
     })
   }

@@ -3,6 +3,8 @@ import { join } from 'node:path'
 import { isJsonObject, type Json } from '../base/json.js'
 import { UserError } from '../base/user-error.js'
 import { comparePolicies, describeFinding, parseCcePolicy } from '../policy/index.js'
+import { onOneLine, quotedText } from '../policy/printable-text.js'
+import { checkReleaseSource } from './policy-source.js'
 import type { Note, Results, Run } from './run.js'
 import { derivePolicy, type FileId, fileNames } from './write-policy.js'
 
@@ -18,6 +20,8 @@ export interface PolicyCheck {
   /** Of the policy that this source gives. */
   readonly hostData: string
   readonly files: readonly CheckedFile[]
+  /** What was not checked, and why. */
+  readonly notes: readonly string[]
 }
 
 /** Makes the policy again in memory and compares the files of `directory` with it. */
@@ -26,7 +30,17 @@ export async function checkPolicy(run: Run, results: Results, directory: string,
   const { output, texts } = await derivePolicy({ ...run, policyDirectory: directory }, results, note)
   const ids = Object.keys(fileNames) as FileId[]
   const files = await Promise.all(ids.map((id) => checkFile(id, join(directory, fileNames[id]), texts[id])))
-  return { hostData: output.hostData, files }
+  const source = await checkReleaseSource(run, directory)
+  return {
+    hostData: output.hostData,
+    files: files.map((checked, index) => (ids[index] === 'release' ? withProblems(checked, source.problems) : checked)),
+    notes: source.notes
+  }
+}
+
+function withProblems(checked: CheckedFile, problems: readonly string[]): CheckedFile {
+  if (problems.length === 0) return checked
+  return { ...checked, state: 'different', differences: [...checked.differences, ...problems] }
 }
 
 async function checkFile(id: FileId, file: string, made: string): Promise<CheckedFile> {
@@ -75,7 +89,10 @@ function jsonWords(committed: string, made: string): readonly string[] {
 function differencesOf(before: Json | undefined, after: Json | undefined, path: string): readonly string[] {
   if (isJsonObject(before) && isJsonObject(after)) {
     const names = [...new Set([...Object.keys(before), ...Object.keys(after)])]
-    return names.flatMap((name) => differencesOf(before[name], after[name], path === '' ? name : `${path}.${name}`))
+    return names.flatMap((name) => {
+      const place = path === '' ? onOneLine(name) : `${path}.${onOneLine(name)}`
+      return differencesOf(before[name], after[name], place)
+    })
   }
   if (Array.isArray(before) && Array.isArray(after)) {
     const [first, second] = [before as readonly Json[], after as readonly Json[]]
@@ -89,6 +106,6 @@ function differencesOf(before: Json | undefined, after: Json | undefined, path: 
 
 function shown(value: Json | undefined): string {
   if (value === undefined) return 'absent'
-  const text = JSON.stringify(value)
+  const text = typeof value === 'string' ? quotedText(value) : onOneLine(JSON.stringify(value))
   return text.length > 120 ? `${text.slice(0, 120)}…` : text
 }

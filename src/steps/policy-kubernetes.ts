@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import writeFileAtomic from 'write-file-atomic'
 import { isJsonObject, type Json, type JsonObject } from '../base/json.js'
 import { UserError } from '../base/user-error.js'
+import { ImageError, type TextFile, writeTextsAtomically } from '../image/index.js'
 import type { ContainerValues, GroupValues } from '../plan/template.js'
 import {
   createReleasePolicy,
@@ -41,12 +41,19 @@ export async function writeManifest(run: Run, results: Results, file: string, no
   const name = join(run.assets.buildContext, 'templates', 'virtual-node.yaml')
   const filled = parseManifest(await readFile(name, 'utf8'), name).map((document) => fillManifest(document, values))
   const policy = podPolicy(filled, facts.images)
-  const text = pythonYaml(filled.map((document) => withPolicyAnnotation(document, policy.base64)))
+  // Kubernetes reads it with a YAML of its own.
+  const text = pythonYaml(
+    filled.map((document) => withPolicyAnnotation(document, policy.base64)),
+    { readers: 'any' }
+  )
   const authority = results.get('attestation').attestUri
   const releasePolicy = encodeReleasePolicy(createReleasePolicy({ authority, hostData: [policy.hostData] }))
   const files = { manifest: file, releasePolicy: `${file.replace(/\.ya?ml$/i, '')}.skr-policy.json` }
-  await write(files.manifest, text)
-  await write(files.releasePolicy, `${releasePolicy}\n`)
+  // Each is of no use without the other: a release policy for an older pod would keep the key from this one.
+  await write([
+    { path: files.manifest, text },
+    { path: files.releasePolicy, text: `${releasePolicy}\n` }
+  ])
   return { hostData: policy.hostData, files, warnings: [...facts.warnings, ...policy.warnings] }
 }
 
@@ -65,11 +72,12 @@ function podPolicy(documents: readonly Json[], images: ReadonlyMap<string, Image
   const policies = [parseCcePolicy(policy.rego)]
   const { hasIdentity } = pod
   const groups = simulateTemplate({ template: pod.template, images, form, hasIdentity, policies })
-  const denied = groups.flatMap(({ containers }) => containers).find(({ starts }) => !starts)
-  if (denied?.denial === undefined) return policy
-  throw new UserError('config', 'policy.denied', `container ${denied.name} would not start under its own policy`, {
-    why: denied.denial.errors.join(', '),
-    next: [denied.denial.fix]
+  const refused = groups.flatMap(({ containers }) => containers).find(({ starts }) => !starts)
+  if (refused === undefined) return policy
+  const { name, denial, undecided } = refused
+  throw new UserError('config', 'policy.denied', `container ${name} would not start under its own policy`, {
+    why: undecided ?? denial?.errors.join(', '),
+    next: denial === undefined ? [] : [denial.fix]
   })
 }
 
@@ -110,9 +118,11 @@ function fill(container: JsonObject, values: ContainerValues): JsonObject {
   }
 }
 
-async function write(file: string, text: string): Promise<void> {
-  await writeFileAtomic(file, text).catch((cause: unknown) => {
-    throw new UserError('machine', 'policy.unwritable', `${file} cannot be written`, { cause })
+async function write(files: readonly [TextFile, TextFile]): Promise<void> {
+  await writeTextsAtomically(files).catch((cause: unknown) => {
+    if (!(cause instanceof ImageError)) throw cause
+    const names = files.map(({ path }) => path).join(' and ')
+    throw new UserError('machine', 'policy.unwritable', `${names} cannot be written: ${cause.problem}`, { cause })
   })
 }
 

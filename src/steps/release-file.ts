@@ -1,9 +1,8 @@
 import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import writeFileAtomic from 'write-file-atomic'
 import { parseOciDigest } from '../base/digest.js'
 import { UserError } from '../base/user-error.js'
-import { type Image, imageFacts, type ImageFacts } from '../image/index.js'
+import { type Image, imageFacts, type ImageFacts, writeTextAtomically } from '../image/index.js'
 import {
   type BuiltRelease,
   type CompleteRelease,
@@ -40,7 +39,7 @@ export async function writeBuiltRelease(run: Run, built: Outputs['image'], note?
     hostData: null
   }
   await mkdir(run.policyDirectory, { recursive: true })
-  await writeFileAtomic(releaseFile(run), encodeRelease(release))
+  await writeTextAtomically(releaseFile(run), encodeRelease(release))
 }
 
 /**

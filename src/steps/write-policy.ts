@@ -1,9 +1,8 @@
 import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import writeFileAtomic from 'write-file-atomic'
 import type { JsonObject } from '../base/json.js'
 import { strictTrustPolicy, type TrustPolicy } from '../client/index.js'
-import { type Image, imageFacts } from '../image/index.js'
+import { type Image, imageFacts, writeTextsAtomically } from '../image/index.js'
 import { fillTemplate } from '../plan/template.js'
 import { createReleasePolicy, encodeReleasePolicy, type ImageFacts } from '../policy/index.js'
 import { type ImageLayers, publicTemplate } from '../release/index.js'
@@ -38,7 +37,7 @@ export const policyStep: Step<'policy'> = {
           sidecar: { reference: run.config.sidecar.image, pinned: sidecar.pinned }
         }))
         await mkdir(run.policyDirectory, { recursive: true })
-        for (const file of stale) await writeFileAtomic(output.files[file], texts[file])
+        await writeTextsAtomically(stale.map((id) => ({ path: output.files[id], text: texts[id] })))
         return output
       }
     }

@@ -76,6 +76,16 @@ describe('policy --check', () => {
   })
 })
 
+describe('policy --check of the source', () => {
+  it('finds a release that names another version than this package has', async () => {
+    cpSync(policyFile(''), at('sourced'), { recursive: true })
+    edit(at('sourced', 'release.json'), (text) => text.replace(/("version": )"[^"]+"/, '$1"99.0.0"'))
+    const { code, document } = await documentOf('check', '--check', 'sourced', '--local')
+    expect(code).toBe(10)
+    expect(JSON.stringify(document['files'])).toContain('source.version: \\"99.0.0\\"')
+  })
+})
+
 describe('policy --compare', () => {
   it('takes the policy in each of its forms for the same', async () => {
     writeFileSync(at('policy.b64'), readFileSync(policyFile('policy.rego')).toString('base64'))
@@ -106,6 +116,36 @@ describe('policy --compare', () => {
     const { document } = await documentOf('compare', ...args)
     expect(document['findings']).toEqual([expect.objectContaining({ subject: 'container router', change: 'allowed' })])
   })
+
+  it('shows control characters of a policy as escapes, so that none can erase a finding', async () => {
+    const hostile = '\\u001b[2K\\u001b[1A\\r\\n\\u202e'
+    cpSync(policyFile('policy.rego'), at('hostile.rego'))
+    edit(at('hostile.rego'), (text) =>
+      text
+        .replace('"allow_elevated":false', '"allow_elevated":true')
+        .replace('"working_dir":"/', `"working_dir":"/${hostile}`)
+        .replace('"name":"router"', `"name":"router${hostile}"`)
+        .replace('KID=default', `KID${hostile}=default`)
+    )
+    cpSync(policyFile(''), at('hostile'), { recursive: true })
+    cpSync(at('hostile.rego'), at('hostile', 'policy.rego'))
+    for (const args of [
+      ['--compare', policyFile('policy.rego'), '--with', 'hostile.rego'],
+      ['--check', 'hostile', '--local'],
+      ['--simulate', policyFile('template.json'), '--with', 'hostile.rego', '--local'],
+      ['--explain', 'hostile.rego']
+    ]) {
+      const { stdout } = await workspace.run('policy', ...args)
+      expect([args[0], /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e]/.test(stdout)]).toEqual([args[0], false])
+      if (args[0] === '--simulate') continue
+      expect(stdout).toContain('\\u001b[2K')
+      expect(stdout).toMatch(
+        args[0] === '--explain'
+          ? /may be privileged/
+          : /newly allowed: to run privileged|no longer allowed: to run privileged/
+      )
+    }
+  }, 60_000)
 
   it('says what a file is not', async () => {
     writeFileSync(at('not.json'), '{}')

@@ -135,4 +135,24 @@ describe('parseCcePolicy', () => {
       }
     }
   })
+
+  it.each(['\\ud800', '\\udc00', '\\udc00\\ud800'])('refuses half of a surrogate pair: %s', (half) => {
+    const text = policyText.replace('"working_dir":"', `"working_dir":"${half}`)
+    expect(() => parseCcePolicy(text)).toThrow('half of a surrogate pair')
+  })
+
+  it('reads a whole surrogate pair', () => {
+    const text = policyText.replace('"working_dir":"', '"working_dir":"\\ud83d\\ude00')
+    expect(parseCcePolicy(text).kind).toBe('enforced')
+  })
+
+  it('refuses patterns that are small one by one and too large together', () => {
+    const rules = (count: number) =>
+      Array.from({ length: count }, (_, index) =>
+        JSON.stringify({ pattern: `A=.{990}${index}`, required: false, strategy: 're2' })
+      ).join()
+    const withRules = (count: number) => policyText.replace('"env_rules":[', `"env_rules":[${rules(count)},`)
+    expect(parseCcePolicy(withRules(50)).kind).toBe('enforced')
+    expect(() => parseCcePolicy(withRules(300))).toThrow('too large together')
+  })
 })

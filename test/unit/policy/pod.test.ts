@@ -105,4 +105,56 @@ describe('podsOfManifest', () => {
   ])('refuses what it would have to guess: %#', (document, text) => {
     expect(() => regoOf([document])).toThrow(text)
   })
+
+  it('puts values in place of references, as Kubernetes does', () => {
+    const rego = regoOf([
+      pod({
+        command: ['/x', '--port=$(PORT)', '$$(PORT)', 'a$$b$c'],
+        args: ['$(URL)'],
+        env: [
+          { name: 'PORT', value: '8080' },
+          { name: 'URL', value: 'http://h:$(PORT)/' }
+        ]
+      })
+    ])
+    expect(rego).toContain('"command":["/x","--port=8080","$(PORT)","a$b$c","http://h:8080/"]')
+    expect(rego).toContain('"pattern":"URL=http://h:8080/"')
+  })
+
+  it.each([
+    [{ command: ['/x', '$(NONE)'] }, 'container "c".command[1] refers to $(NONE)'],
+    [{ args: ['$(A_SERVICE_HOST)'] }, 'container "c".args[0] refers to $(A_SERVICE_HOST)'],
+    [
+      {
+        env: [
+          { name: 'A', value: '$(B)' },
+          { name: 'B', value: '1' }
+        ]
+      },
+      'container "c".env: A refers to $(B)'
+    ],
+    [
+      { args: ['$(IP)'], env: [{ name: 'IP', valueFrom: { fieldRef: { fieldPath: 'status.podIP' } } }] },
+      'container "c".args[0] refers to $(IP)'
+    ]
+  ])('refuses a reference to what is not known: %#', (container, text) => {
+    expect(() => regoOf([pod(container as JsonObject)])).toThrow(text)
+  })
+
+  it.each([
+    [{ fsGroup: 0 }, 'fsGroup'],
+    [{ supplementalGroups: [7] }, 'supplementalGroups']
+  ])('refuses groups of a pod that the guest would be asked for: %j', (securityContext, name) => {
+    expect(() => regoOf([pod({}, { securityContext })])).toThrow(`securityContext.${name} is not supported`)
+  })
+
+  it.each([
+    [{ kind: 'List', items: [pod({})] }, 'list of resources'],
+    [{ kind: 'PodList', items: [pod({})] }, 'list of resources'],
+    [{ kind: 'ReplicationController', metadata: { name: 'r' }, spec: { template: pod({}) } }, 'has containers'],
+    [{ kind: 'Rollout', spec: { template: pod({}) } }, 'has containers'],
+    [{ kind: 'PodTemplate', template: pod({}) }, 'has containers']
+  ])('refuses a document whose pods would be left out: %#', (document, text) => {
+    expect(() => podsOfManifest([pod({}), document as Json])).toThrow(text)
+  })
 })

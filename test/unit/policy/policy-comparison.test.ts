@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals'
+import type { Json, JsonObject } from '../../../src/base/json.js'
 import {
   comparePolicies,
   describeFinding,
@@ -73,7 +74,7 @@ describe('comparePolicies', () => {
     ['"ambient":[]', '"ambient":["CAP_SYS_ADMIN"]', 'capability CAP_SYS_ADMIN (ambient)'],
     ['"options":["rbind","rshared","rw"]', '"options":["rbind","rshared","ro"]', '/etc/resolv.conf'],
     ['"working_dir":"/"', '"working_dir":"/other"', 'working directory /other'],
-    ['"signals":[]', '"signals":[9]', 'signal 9'],
+    ['"signals":[]', '"signals":[1]', 'signal 1'],
     ['"umask":"0022"', '"umask":"0000"', 'umask 0000']
   ])('tells %s from %s', (before, after, allowed) => {
     const { there, back } = sentences(before, after)
@@ -123,5 +124,155 @@ describe('comparePolicies', () => {
     ])
     expect(comparePolicies(open, policy).findings.map(({ change }) => change)).toEqual(['forbidden'])
     expect(comparePolicies(open, open).findings).toEqual([])
+  })
+
+  type Container = Record<string, Json>
+  type Change = (containers: Container[]) => void
+  const changed = (change: Change, rego = made.rego) => {
+    const line = /containers := (\[.*\])\n/.exec(rego)?.[1] ?? ''
+    const containers = JSON.parse(line) as Container[]
+    change(containers)
+    return rego.replace(line, () => JSON.stringify(containers))
+  }
+  const say = (before: string, after: string) =>
+    comparePolicies(parseCcePolicy(before), parseCcePolicy(after)).findings.map(describeFinding)
+  const first = (containers: Container[]): Container => containers[0] ?? {}
+  const withRules =
+    (rules: readonly (readonly [string, string])[]): Change =>
+    (containers) => {
+      first(containers)['env_rules'] = rules.map(([pattern, strategy]) => ({ pattern, strategy, required: false }))
+    }
+
+  describe('of imports of fragments', () => {
+    const feed = { feed: 'registry.example/f', issuer: 'did:x509:i' }
+    const importing = (...imports: readonly (readonly [string, ...string[]])[]) => {
+      const list = imports.map(([minimum_svn, ...includes]) => ({ ...feed, includes, minimum_svn }))
+      return made.rego.replace(/fragments := \[[^]*?\n\]/, () => `fragments := ${JSON.stringify(list)}`)
+    }
+
+    it('takes the minimum of each item that is included by itself', () => {
+      const old = importing(['10', 'containers'], ['1', 'fragments'])
+      const wide = importing(['1', 'containers'], ['1', 'fragments'])
+      expect(say(old, wide)).toEqual([
+        'policy: newly allowed: containers of fragment registry.example/f of issuer did:x509:i from version 1, not only from 10'
+      ])
+      expect(say(wide, old)[0]).toContain('no longer allowed: containers of fragment')
+      // The same, written as one import.
+      expect(say(wide, importing(['1', 'containers', 'fragments']))).toEqual([])
+    })
+
+    it.each([
+      ['2.0.0', '1.10.0', 'newly allowed'],
+      ['1.10.0', '1.9.0', 'newly allowed'],
+      ['99999999999999999999', '99999999999999999998', 'newly allowed'],
+      ['4.5', '0.1', 'may be newly allowed'],
+      ['4', '1.0.0', 'may be newly allowed'],
+      ['x', '1', 'may be newly allowed']
+    ])('says of a minimum that was %s and is %s: %s', (before, after, words) => {
+      const found = say(importing([before, 'containers']), importing([after, 'containers']))
+      expect(found.filter((text) => text.startsWith(`policy: ${words}`))).toHaveLength(1)
+    })
+
+    it('finds nothing in a minimum that is raised, nor in one that another import has already', () => {
+      expect(say(importing(['1', 'containers']), importing(['9', 'containers'])).join()).not.toContain('newly')
+      const old = importing(['1', 'containers'], ['9', 'containers'])
+      expect(say(old, importing(['1', 'containers'], ['5', 'containers']))).toEqual([])
+    })
+  })
+
+  it.each([
+    ['allow_stdio_access', false],
+    ['env_rules', [{ pattern: 'X=1', required: false, strategy: 'string' }]]
+  ])('says that a container may start once its twin with other %s is gone', (member, value) => {
+    const two = changed((containers) => containers.unshift({ ...first(containers), name: 'twin', [member]: value }))
+    expect(say(two, made.rego)).toContain(
+      `${router}: may be newly allowed (not decided): to start where two containers fitted, which the guest refuses`
+    )
+    expect(say(made.rego, two)).toContain(
+      `${router}: may be no longer allowed (not decided): to start where two containers fitted, which the guest refuses`
+    )
+  })
+
+  it('takes an identical second container for nothing new, and one without a command for none', () => {
+    const second = (more: JsonObject) => changed((containers) => containers.push({ ...first(containers), ...more }))
+    expect(say(made.rego, second({ name: 'second' }))).toEqual([])
+    expect(say(made.rego, second({ name: 'second', command: null, layers: ['b'.repeat(64)] }))).toEqual([])
+    expect(say(made.rego, second({ name: 'second', command: ['/x'] }))).toHaveLength(1)
+    // One that never started and now does is as good as new.
+    const never = changed((containers) => (first(containers)['command'] = null))
+    expect(say(never, made.rego)).toEqual([expect.stringContaining(`${router}: newly allowed: the container`)])
+  })
+
+  it.each([9, 15, 'SIGRTMIN+3'])('takes signal %s for nothing that a policy could allow', (signal) => {
+    const withSignals = (signals: readonly (number | string)[]) =>
+      changed((containers) => (first(containers)['signals'] = signals))
+    expect(say(withSignals([]), withSignals([signal]))).toEqual([])
+  })
+
+  it('compares a text with a pattern whose name may lack its equals sign', () => {
+    const old = changed(withRules([['AB=1', 'string']]))
+    expect(say(old, changed(withRules([['A=*B=1', 're2']]))).join()).not.toContain('no longer allowed')
+  })
+
+  it('ends soon on many rules of one name, and says of each what it found', () => {
+    const rules = (value: string, strategy: string) =>
+      changed(withRules(Array.from({ length: 2_000 }, (_, index) => [`A=${value}${index}`, strategy] as const)))
+    const begin = performance.now()
+    expect(say(rules('a', 'string'), rules('b', 'string'))).toHaveLength(4_000)
+    expect(performance.now() - begin).toBeLessThan(5_000)
+  })
+
+  it('has one budget for all patterns, and decides nothing beyond it', () => {
+    const hard = (end: string) =>
+      changed(withRules(Array.from({ length: 30 }, (_, index) => [`A${index}=(a|b)*a(a|b){60}${end}`, 're2'] as const)))
+    const begin = performance.now()
+    const found = say(hard(''), hard('.*'))
+    expect(performance.now() - begin).toBeLessThan(30_000)
+    expect(found.filter((text) => text.includes('(not decided)')).length).toBeGreaterThan(0)
+  }, 60_000)
+
+  it('shows what of a policy would move the cursor as an escape, on one line', () => {
+    const hostile = '\u001b[2K\u001b[1A\r\n\u202e\u2028\u009b'
+    const found = say(
+      made.rego,
+      changed((containers) => {
+        const container = first(containers)
+        container['name'] = `router-container${hostile}`
+        container['working_dir'] = `/${hostile}`
+        container['command'] = ['/x', hostile]
+        container['env_rules'] = [
+          { pattern: `X${hostile}=${hostile}`, required: false, strategy: 'string' },
+          { pattern: `Y=${hostile}.+`.replaceAll('[', '\\['), required: false, strategy: 're2' }
+        ]
+        container['mounts'] = [{ destination: hostile, options: [hostile], source: hostile, type: hostile }]
+        container['exec_processes'] = [{ command: [hostile], signals: [] }]
+        container['capabilities'] = { ambient: [hostile], bounding: [], effective: [], inheritable: [], permitted: [] }
+        container['seccomp_profile_sha256'] = hostile
+        container['user'] = {
+          user_idname: { pattern: hostile, strategy: 'name' },
+          group_idnames: [],
+          umask: hostile
+        }
+      })
+    )
+    expect(found.length).toBeGreaterThan(8)
+    for (const text of found) expect(text).toMatch(/^[\x20-\x7e]*$/)
+    expect(found.join()).toContain('working directory "/\\u001b[2K\\u001b[1A\\r\\n\\u202e\\u2028\\u009b"')
+  })
+
+  it('tells which points one open door opens and another does not', () => {
+    const door = (...points: readonly string[]) =>
+      parseCcePolicy(
+        ['package policy', 'api_version := "0.10.0"', ...points.map((name) => `${name} := {"allowed": true}`)].join(
+          '\n'
+        )
+      )
+    const least = ['mount_device', 'mount_overlay', 'create_container']
+    const { findings } = comparePolicies(door(...least), door(...least, 'exec_external'))
+    expect(findings.map(describeFinding)).toEqual([
+      'policy: newly allowed: exec_external: the policy leaves this point open'
+    ])
+    expect(comparePolicies(door(...least, 'exec_external'), door(...least)).findings[0]?.change).toBe('forbidden')
+    expect(comparePolicies(door(...least), door(...[...least].reverse())).findings).toEqual([])
   })
 })

@@ -100,4 +100,13 @@ describe('differenceFromExisting', () => {
   it('refuses a policy that is not base64', () => {
     expect(() => differenceFromExisting({ groupName: 'group', base64: '!!!' }, made)).toThrow('not base64')
   })
+
+  it('refuses an existing policy whose patterns are too large together', () => {
+    const rules = Array.from({ length: 300 }, (_, index) =>
+      JSON.stringify({ pattern: `A=.{990}${index}`, required: false, strategy: 're2' })
+    ).join()
+    expect(() => differenceFrom(made.rego.replaceAll('"env_rules":[', `"env_rules":[${rules},`))).toThrow(
+      'too large together'
+    )
+  })
 })

@@ -75,4 +75,29 @@ describe('pythonYaml', () => {
     expect(first.length).toBeGreaterThan(80)
     expect(first.length).toBeLessThan(86)
   })
+
+  it('writes a character beyond the basic plane with one escape, which YAML and Go read back', () => {
+    expect(lines('😀 a')).toBe('k: "\\U0001F600 a"')
+    expect(parseAllDocuments(pythonYaml([{ k: '😀 a' }]))[0]?.toJS()).toEqual({ k: '😀 a' })
+  })
+
+  it('writes numbers with an exponent so that YAML 1.1 takes them for numbers', () => {
+    expect(lines(1e-7)).toBe('k: 1.0e-7')
+  })
+
+  it.each(['1e5', 'y', 'N', '0o17', '1_000', '.5', '+1', 'Infinity-free', '-c', 'NaN', 'yEs'])(
+    'puts %s in quotes for readers of any YAML where one may take it for something else',
+    (value) => {
+      const text = pythonYaml([{ k: value }], { readers: 'any' }).trimEnd()
+      expect(text).toBe(value === 'Infinity-free' ? `k: ${value}` : `k: '${value}'`)
+      for (const version of ['1.1', '1.2'] as const) {
+        expect(parseAllDocuments(text, { version })[0]?.toJS()).toEqual({ k: value })
+      }
+    }
+  )
+
+  it('leaves them as PyYAML writes them otherwise', () => {
+    expect(lines('1e5')).toBe('k: 1e5')
+    expect(lines('y')).toBe('k: y')
+  })
 })

@@ -1,10 +1,15 @@
 import { describe, expect, it } from '@jest/globals'
-import { anchored, compileAnchored } from '../../../src/policy/re2.js'
+import { comparisonBudget } from '../../../src/policy/comparison-budget.js'
+import { type Compiled, compileAnchored } from '../../../src/policy/re2.js'
 import { textOnlyIn } from '../../../src/policy/re2-inclusion.js'
-import { literalNode, parseRe2 } from '../../../src/policy/re2-syntax.js'
+import { compileNode } from '../../../src/policy/re2-program.js'
+import { literalNode } from '../../../src/policy/re2-syntax.js'
 
-const node = (pattern: string) => parseRe2(anchored(pattern))
-const onlyIn = (pattern: string, ...others: readonly string[]) => textOnlyIn(node(pattern), others.map(node))
+const literal = (text: string): Compiled => ({ node: literalNode(text), program: compileNode(literalNode(text)) })
+const only = (one: Compiled, others: readonly Compiled[], steps?: number) =>
+  textOnlyIn(one, others, comparisonBudget(steps))
+const onlyIn = (pattern: string, ...others: readonly string[]) =>
+  only(compileAnchored(pattern), others.map(compileAnchored))
 
 describe('textOnlyIn', () => {
   it.each([
@@ -34,8 +39,8 @@ describe('textOnlyIn', () => {
   })
 
   it('takes a text for itself, whatever signs are in it', () => {
-    expect(textOnlyIn(literalNode('X=.*'), [node('X=a*')])).toEqual({ text: 'X=.*' })
-    expect(textOnlyIn(literalNode('X=a'), [literalNode('X=a')])).toBe('none')
+    expect(only(literal('X=.*'), [compileAnchored('X=a*')])).toEqual({ text: 'X=.*' })
+    expect(only(literal('X=a'), [literal('X=a')])).toBe('none')
   })
 
   it('keeps newlines apart, which a dot does not match', () => {
@@ -44,5 +49,11 @@ describe('textOnlyIn', () => {
 
   it('gives up on patterns that need too many situations, and does not claim anything', () => {
     expect(onlyIn('(a|b)*a(a|b){14}', '(a|b)*a(a|b){13}(a|c|b)')).toBeUndefined()
+  })
+
+  it('decides nothing once the steps of the whole comparison are used up', () => {
+    const pair = [compileAnchored('X=[0-9]{2}'), [compileAnchored('X=\\d+')]] as const
+    expect(only(...pair, 10)).toBeUndefined()
+    expect(only(...pair)).toBe('none')
   })
 })

@@ -35,7 +35,9 @@ const original = group({})
 
 describe('simulateTemplate', () => {
   // A policy without the infrastructure fragment starts nothing on ACI, and one that is a fragment is no policy.
-  const startable = goldenCases.filter(({ name }) => !/exclude-default|zero-sidecar|sidecar-only/.test(name))
+  const startable = goldenCases.filter(
+    ({ name }) => !/exclude-default|zero-sidecar|sidecar-only|infrastructure-svn/.test(name)
+  )
   it.each(startable.map(({ name }) => name))('starts every container of %s under its own policy', (name) => {
     const golden = goldenCases.find((each) => each.name === name)
     const template = templateOf(name)
@@ -114,6 +116,91 @@ describe('simulateTemplate', () => {
       standIns: ['OPEN'],
       droppedVariables: []
     })
+  })
+})
+
+describe('simulateTemplate under imports of fragments', () => {
+  const under = (change: (imports: string) => string, more: JsonObject = {}) => {
+    const template = group({}, more)
+    return simulate(
+      template,
+      policyOf(template, (rego) => rego.replace(/fragments := \[[^]*?\n\]/, change))
+    )
+  }
+  const other = { feed: 'registry.example/f', includes: ['containers'], issuer: 'did:x509:other', minimum_svn: '1' }
+
+  it.each([
+    ['of another issuer', (text: string) => text.replace('did:x509', 'did:other')],
+    ['that includes no containers', (text: string) => text.replace('"containers",', '')],
+    ['from a version that is no number', (text: string) => text.replace('"4"', '"four"')]
+  ])('denies all where the import of the platform is one %s', (_, change) => {
+    expect(under(change)).toMatchObject({ starts: false, denial: { container: 'infrastructure-container' } })
+  })
+
+  it('decides nothing where the platform would need a later version than is known', () => {
+    const { starts, denial, undecided } = under((text) => text.replace('"4"', '"5"'))
+    expect([starts, denial]).toEqual([false, undefined])
+    expect(undecided).toContain('version 5 or later')
+    expect(under((text) => text.replace('"4"', '"3"')).starts).toBe(true)
+  })
+
+  it('decides nothing against a container that may come from a fragment', () => {
+    const withOther = (rego: string) => rego.replace('fragments := [', `fragments := [${JSON.stringify(other)},`)
+    const template = group({ command: ['/other'] })
+    const { denial, undecided } = simulate(template, policyOf(original, withOther))
+    expect(denial).toBeUndefined()
+    expect(undecided).toContain(other.feed)
+    expect(simulate(template, policyOf(original)).denial?.errors).toContain('invalid command')
+  })
+
+  it('asks for no containers of the platform where the group is tagged to have none', () => {
+    expect(under(() => 'fragments := []').denial?.container).toBe('infrastructure-container')
+    expect(under(() => 'fragments := []', { tags: { 'Annotate-zero-sidecar': 'true' } }).starts).toBe(true)
+  })
+})
+
+describe('simulateTemplate with what only the deployment knows', () => {
+  const template = group({ environmentVariables: [{ name: 'OPEN', value: "[parameters('open')]" }] })
+  const withRule = (pattern: string, required: boolean, dropping = true) =>
+    policyOf(original, (rego) =>
+      rego
+        .replace('"env_rules":[', `"env_rules":[${JSON.stringify({ pattern, required, strategy: 're2' })},`)
+        .replace('environment_variable_dropping := true', `environment_variable_dropping := ${dropping}`)
+    )
+
+  it.each([
+    ['a required rule', withRule('OPEN=[0-9]+', true)],
+    ['a rule without which nothing is dropped', withRule('OPEN=[0-9]+', false, false)]
+  ])('decides nothing of %s for the value, and names the variable', (_, policy) => {
+    const { starts, denial, undecided } = simulate(template, policy)
+    expect([starts, denial]).toEqual([false, undefined])
+    expect(undecided).toMatch(/value of (?:\w+, )*OPEN/)
+  })
+
+  it('denies what no rule is for, whatever the value', () => {
+    expect(simulate(template, withRule('OTHER=[0-9]+', true)).denial?.errors).toContain(
+      'missing required environment variable'
+    )
+    expect(simulate(template, withRule('OTHER=[0-9]+', false, false)).denial?.errors.join()).toContain('OPEN')
+  })
+
+  it('says that a variable may be dropped, where a rule for it asks for another value', () => {
+    expect(simulate(template, withRule('OPEN=[0-9]+', false))).toMatchObject({
+      starts: true,
+      droppedVariables: [],
+      maybeDropped: ['OPEN']
+    })
+    expect(simulate(template, policyOf(original))).toMatchObject({ droppedVariables: ['OPEN'], maybeDropped: [] })
+  })
+
+  it('decides nothing of a user that the image has by name and the policy by number', () => {
+    const [known] = [...images].filter(([name]) => name === image).map(([, facts]) => facts)
+    if (known === undefined) throw new Error('the vectors have the image')
+    const named = new Map([[image, { ...known, config: { ...known.config, User: 'app' } }]])
+    const policies = [policyOf(group({ securityContext: { runAsUser: 1000 } }))]
+    const [tried] = simulateTemplate({ template: original, images: named, policies })[0]?.containers ?? []
+    expect(tried?.denial).toBeUndefined()
+    expect(tried?.undecided).toContain('who app')
   })
 })
 

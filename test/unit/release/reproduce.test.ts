@@ -266,6 +266,17 @@ describe('checkRelease', () => {
     expected.forEach((text, index) => expect(problems[index]).toContain(text))
   })
 
+  it('compares a command word by word', () => {
+    const problems = checkRelease(
+      altered((r) => {
+        r.policy.text = r.policy.text.replace('["/skr.sh"]', '["/skr.sh","x"]')
+        r.hostData = sha256Hex(r.policy.text)
+        sidecar(r).command = ['/skr.sh x']
+      })
+    )
+    expect(problems).toEqual([expect.stringContaining('has the command ["/skr.sh","x"] for container skr, not')])
+  })
+
   const withText = (change: (text: string) => string) =>
     altered((r) => {
       r.policy.text = change(r.policy.text)
