@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from '@jest/globals'
+import { catalogue } from '../src/azure/error-catalogue.js'
 
 const root = join(import.meta.dirname, '..')
 
@@ -14,6 +15,7 @@ function codesInSource(): Map<string, number> {
   const found = [
     ...[...text.matchAll(/new (?:UserError|CheckFailure)\(\s*'(\w+)',\s*'([a-z0-9.-]+)'/g)].map((m) => [m[2], m[1]]),
     ...[...text.matchAll(/code: '([a-z0-9-]+\.[a-z0-9.-]+)',\s*fault: '(\w+)'/g)].map((m) => [m[1], m[2]]),
+    ...catalogue.map(({ remedy }) => [remedy.code, remedy.fault]),
     ...[...text.matchAll(/^ {2}'((?:image|registry)\.[a-z-]+)': '(config|machine|cloud)'/gm)].map((m) => [m[1], m[2]])
   ]
   return new Map(found.map(([code, fault]) => [code!, exitCodes[fault as keyof typeof exitCodes]]))

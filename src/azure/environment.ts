@@ -13,6 +13,10 @@ export interface AzureEnvironment {
   readonly pollIntervalMs: number
   /** How long to wait for a new role assignment to reach a vault, in seconds. */
   readonly roleWaitSeconds: number
+  /** How long to wait for a new identity to be visible to the directory, in seconds. */
+  readonly directoryWaitSeconds: number
+  /** How long to wait for the name of a new vault to resolve, in seconds. */
+  readonly nameWaitSeconds: number
 }
 
 export type CredentialSource =
@@ -45,6 +49,8 @@ export function azureEnvironment(cloud: AzureCloudName, tenantId: string | undef
     ca: undefined,
     pollIntervalMs: 2000,
     // Documented as "up to 10 minutes"; measured by others as usually under 2.
-    roleWaitSeconds: 600
+    roleWaitSeconds: 600,
+    directoryWaitSeconds: 120,
+    nameWaitSeconds: 120
   }
 }

@@ -1,140 +1,16 @@
-import { isJsonObject } from '../base/json.js'
-import { type Fault, UserError } from '../base/user-error.js'
+import { UserError } from '../base/user-error.js'
+import { catalogue, type ErrorContext, type Rule } from './error-catalogue.js'
+import { type AzureCause, type AzureErrorFacts, azureErrorFacts } from './error-facts.js'
+import { denialError, denialIn } from './policy-denial.js'
 
-/** What an Azure error says, whichever of the SDK's client families threw it. */
-export interface AzureErrorFacts {
-  readonly status: number | undefined
-  /** `error.code`, the one text that may be matched on. */
-  readonly code: string
-  /** `error.innererror.code`, which Key Vault uses for the real cause. */
-  readonly innerCode: string | undefined
-  readonly message: string
-  readonly requestId: string | undefined
-  /** Every code and message found below, outermost first: deployments nest the cause in details and in JSON strings. */
-  readonly nested: readonly { readonly code: string; readonly message: string }[]
-}
-
-interface Remedy {
-  readonly code: string
-  readonly fault: Fault
-  /** `{what}` is what was being done, for example `key vault "cr-kv"`. */
-  readonly problem: (what: string, facts: AzureErrorFacts) => string
-  readonly why?: string
-  readonly next: readonly string[]
-}
-
-interface Rule {
-  readonly azure: string
-  readonly inner?: string
-  /** HTTP status, where the code alone means several things. */
-  readonly status?: number
-  readonly remedy: Remedy
-}
-
-/**
- * Azure code, or Azure code and inner code, to the product's error. Most specific first; matched
- * against the nested causes from the innermost out. docs/errors.md has an entry for each `code`.
- */
-const catalogue: readonly Rule[] = [
-  entry('Forbidden', 'ForbiddenByRbac', {
-    code: 'keyvault.forbidden',
-    fault: 'cloud',
-    problem: (what) => `no permission on ${what}`,
-    why: 'the role assignment is missing or has not reached the vault yet, which can take up to 10 minutes',
-    next: ['confrouter provision', 'run the same command again in a few minutes']
-  }),
-  entry('Conflict', 'ObjectIsDeletedButRecoverable', {
-    code: 'keyvault.key-soft-deleted',
-    fault: 'cloud',
-    problem: (what) => `${what} is deleted but still owns its name`,
-    next: ['az keyvault key recover --vault-name VAULT --name KEY']
-  }),
-  entry('ConflictError', undefined, {
-    code: 'keyvault.soft-deleted',
-    fault: 'cloud',
-    problem: (what) => `${what} cannot be created`,
-    why: 'a deleted vault with this name still owns the name',
-    next: [
-      'set keyVault.name to another name in confrouter.yaml',
-      'az keyvault recover --name VAULT',
-      'az keyvault purge --name VAULT   (cannot be undone)'
-    ]
-  }),
-  entry('VaultAlreadyExists', undefined, {
-    code: 'keyvault.name-taken',
-    fault: 'cloud',
-    problem: (what) => `${what} cannot be created: the name is taken`,
-    why: 'vault names are unique in all of Azure',
-    next: ['set keyVault.name to another name in confrouter.yaml']
-  }),
-  entry('DuplicateTenant', undefined, {
-    code: 'attestation.name-taken',
-    fault: 'cloud',
-    problem: (what) => `${what} cannot be created: the name is taken`,
-    why: 'attestation provider names are unique in a region, over all subscriptions',
-    next: ['set attestation.name to another name in confrouter.yaml']
-  }),
-  entry('MissingSubscriptionRegistration', undefined, {
-    code: 'azure.provider-not-registered',
-    fault: 'cloud',
-    problem: (_what, facts) => `a resource provider is not registered: ${facts.message}`,
-    next: ['az provider register --namespace NAMESPACE --wait']
-  }),
-  entry('AuthorizationFailed', undefined, {
-    code: 'azure.forbidden',
-    fault: 'cloud',
-    problem: (what) => `no permission for this on ${what}`,
-    next: ['az role assignment list --assignee YOU --all -o table']
-  }),
-  entry('ContainerGroupQuotaReached', undefined, {
-    code: 'aci.quota',
-    fault: 'cloud',
-    problem: (what) => `${what} exceeds the quota of the region`,
-    next: ['az container list-usage --location REGION -o table', 'set location to another region in confrouter.yaml']
-  }),
-  {
-    azure: 'ServiceUnavailable',
-    // With 409 it is ACI's word for "no capacity", with 503 any service's for "not now".
-    status: 409,
-    remedy: {
-      code: 'aci.no-capacity',
-      fault: 'cloud',
-      problem: (what) => `the region has no capacity for ${what}`,
-      next: ['run the same command again later', 'set location to another region in confrouter.yaml']
-    }
-  },
-  entry('InvalidCcePolicy', undefined, {
-    code: 'aci.policy-invalid',
-    fault: 'cloud',
-    problem: (what) => `the CCE policy of ${what} was refused`,
-    next: ['confrouter policy']
-  }),
-  entry('InvalidTemplate', undefined, template()),
-  entry('InvalidTemplateDeployment', undefined, template()),
-  entry('PrincipalNotFound', undefined, {
-    code: 'identity.not-visible-yet',
-    fault: 'cloud',
-    problem: (what) => `${what} is not visible to the directory yet`,
-    next: ['run the same command again in two minutes']
-  })
-]
-
-function entry(azure: string, inner: string | undefined, remedy: Remedy): Rule {
-  return inner === undefined ? { azure, remedy } : { azure, inner, remedy }
-}
-
-function template(): Remedy {
-  return {
-    code: 'aci.template-invalid',
-    fault: 'cloud',
-    problem: (what, facts) => `the template of ${what} was refused: ${(facts.nested.at(-1) ?? facts).message}`,
-    next: ['confrouter policy']
-  }
-}
+export { azureErrorFacts, hasCode, isForbiddenByRbac, isNotFound } from './error-facts.js'
 
 /**
  * Turns what the SDK threw into the product's error. `what` names the resource in the user's words.
  * An error without a rule keeps its own words, its code and its request id.
+ *
+ * @param failedOperation body of the long-running operation that failed, because the poller throws an
+ *   error without code and details
  */
 export function toUserError(error: unknown, what: string, failedOperation?: unknown): unknown {
   if (error instanceof UserError || isAbort(error)) return error
@@ -142,109 +18,59 @@ export function toUserError(error: unknown, what: string, failedOperation?: unkn
   if (noCredential !== undefined) return noCredential
   const facts = azureErrorFacts(failedOperation ?? error) ?? azureErrorFacts(error)
   if (facts === undefined) return networkError(error, what) ?? error
+  const name = /"([^"]+)"/.exec(what)?.[1] ?? 'NAME'
   const causes = [...facts.nested].reverse()
-  for (const { azure, inner, status, remedy } of catalogue) {
-    const hit =
-      (facts.code === azure && (inner === undefined || facts.innerCode === inner)) ||
-      (inner === undefined && causes.some((cause) => cause.code === azure))
-    if (!hit || (status !== undefined && facts.status !== status)) continue
-    return new UserError(remedy.fault, remedy.code, remedy.problem(what, facts), {
-      why: remedy.why ?? facts.message,
-      next: remedy.next,
-      requestId: facts.requestId,
-      cause: error
-    })
+  const denial = [...causes, facts].map(({ message }) => denialIn(message)).find((found) => found !== undefined)
+  if (denial !== undefined) return withRequest(denialError(name, denial), facts, error)
+  for (const cause of [...causes, facts]) {
+    const rule = catalogue.find((each) => fits(each, cause, facts))
+    if (rule !== undefined) return remedied(rule, { what, name, facts, cause }, error)
   }
-  const cause = causes[0] ?? facts
-  return new UserError('cloud', 'azure.error', `${what}: Azure answered ${cause.code}`, {
+  return unknownError(what, facts, error)
+}
+
+function fits({ azure, inner, status, says }: Rule, cause: AzureCause, facts: AzureErrorFacts): boolean {
+  // The status is that of the whole answer: of a cause inside it nothing is known but its words.
+  if (status !== undefined && !hasStatus(facts.status, status)) return false
+  if (says !== undefined && !says.test(cause.message)) return false
+  if (azure === '*') return cause === facts
+  if (azure === 'none') return cause.code === undefined
+  return cause.code === azure && (inner === undefined || cause.innerCode === inner)
+}
+
+/** 500 stands for 500 to 599. */
+function hasStatus(actual: number | undefined, wanted: number): boolean {
+  if (actual === undefined) return false
+  return wanted % 100 === 0 ? actual >= wanted && actual < wanted + 100 : actual === wanted
+}
+
+function remedied({ remedy }: Rule, context: ErrorContext, error: unknown): UserError {
+  const { why, next } = remedy
+  return new UserError(remedy.fault, remedy.code, remedy.problem(context), {
+    why: typeof why === 'function' ? why(context) : (why ?? context.cause.message),
+    next: typeof next === 'function' ? next(context) : next,
+    requestId: context.facts.requestId,
+    cause: error
+  })
+}
+
+function unknownError(what: string, facts: AzureErrorFacts, error: unknown): UserError {
+  const cause = facts.nested.findLast(({ message }) => message !== '') ?? facts
+  // No body is known that says "this region has no confidential containers", so it may be any of these.
+  const mayBeRegion = what.startsWith('container group') || what.startsWith('deployment')
+  return new UserError('cloud', 'azure.error', `${what}: Azure answered ${cause.code ?? facts.code}`, {
     why: cause.message,
+    next: mayBeRegion
+      ? ['confrouter doctor   (region, quota, providers, names)', 'set location to another region in confrouter.yaml']
+      : ['confrouter doctor'],
     requestId: facts.requestId,
     cause: error
   })
 }
 
-export function isNotFound(error: unknown): boolean {
-  return azureErrorFacts(error)?.status === 404
-}
-
-/** Whether the data plane refused because a role assignment has not arrived; only that is worth waiting for. */
-export function isForbiddenByRbac(error: unknown): boolean {
-  return azureErrorFacts(error)?.innerCode === 'ForbiddenByRbac'
-}
-
-export function hasCode(error: unknown, code: string): boolean {
-  const facts = azureErrorFacts(error)
-  return facts?.code === code || facts?.innerCode === code
-}
-
-/**
- * Reads a `RestError` of either SDK family, or the body of a failed operation
- * (`{ status: "Failed", error: {…} }`). Undefined if it is neither.
- */
-export function azureErrorFacts(error: unknown): AzureErrorFacts | undefined {
-  if (typeof error !== 'object' || error === null) return undefined
-  const raised = error as {
-    statusCode?: unknown
-    code?: unknown
-    message?: unknown
-    details?: unknown
-    status?: unknown
-    error?: unknown
-    response?: { headers?: { get?(name: string): string | undefined }; bodyAsText?: string | null }
-  }
-  const body = errorBody(raised.error) ?? errorBody(raised.details) ?? errorBody(parseJson(raised.response?.bodyAsText))
-  if (typeof raised.statusCode !== 'number' && body === undefined) return undefined
-  const headers = raised.response?.headers
-  return {
-    status: typeof raised.statusCode === 'number' ? raised.statusCode : undefined,
-    code: body?.code ?? (typeof raised.code === 'string' ? raised.code : 'Unknown'),
-    innerCode: body?.innerCode,
-    message: body?.message ?? (typeof raised.message === 'string' ? raised.message : ''),
-    requestId: headers?.get?.('x-ms-request-id') ?? headers?.get?.('x-ms-correlation-request-id'),
-    nested: body === undefined ? [] : nestedCauses(body.raw, 0)
-  }
-}
-
-interface ErrorBody {
-  readonly code: string
-  readonly message: string
-  readonly innerCode: string | undefined
-  readonly raw: Record<string, unknown>
-}
-
-function errorBody(value: unknown): ErrorBody | undefined {
-  const object = isJsonObject(value) ? (value as Record<string, unknown>) : undefined
-  const error = isJsonObject(object?.['error']) ? (object['error'] as Record<string, unknown>) : object
-  if (typeof error?.['code'] !== 'string') return undefined
-  // REST bodies say `innererror`, the SDK's deserializer turns it into `innerError`.
-  const inner = error['innererror'] ?? error['innerError']
-  return {
-    code: error['code'],
-    message: typeof error['message'] === 'string' ? error['message'] : '',
-    innerCode: isJsonObject(inner) && typeof inner['code'] === 'string' ? inner['code'] : undefined,
-    raw: error
-  }
-}
-
-/** Causes below an error: `details[]`, and messages that are JSON texts themselves, five levels at most. */
-function nestedCauses(error: Record<string, unknown>, depth: number): { code: string; message: string }[] {
-  if (depth >= 5) return []
-  const details = Array.isArray(error['details']) ? (error['details'] as unknown[]) : []
-  const inMessage = parseJson(error['message'])
-  return [...details, inMessage].flatMap((item) => {
-    const body = errorBody(item)
-    if (body !== undefined) return [{ code: body.code, message: body.message }, ...nestedCauses(body.raw, depth + 1)]
-    return isJsonObject(item) ? nestedCauses(item, depth + 1) : []
-  })
-}
-
-function parseJson(text: unknown): unknown {
-  if (typeof text !== 'string' || !text.trimStart().startsWith('{')) return undefined
-  try {
-    return JSON.parse(text) as unknown
-  } catch {
-    return undefined
-  }
+function withRequest(error: UserError, { requestId }: AzureErrorFacts, cause: unknown): UserError {
+  const { fault, code, problem, why, next } = error
+  return new UserError(fault, code, problem, { why, next, requestId, cause })
 }
 
 function isAbort(error: unknown): boolean {
@@ -267,17 +93,20 @@ function credentialError(error: unknown): UserError | undefined {
   })
 }
 
+const network = /^(E[A-Z_]+|REQUEST_SEND_ERROR|UNABLE_TO_[A-Z_]+|ERR_TLS_[A-Z_]+|[A-Z_]*CERT[A-Z_]*)$/
+const untrusted = /^(UNABLE_TO_[A-Z_]+|[A-Z_]*SELF_SIGNED[A-Z_]*)$/
+
 function networkError(error: unknown, what: string): UserError | undefined {
   const code = (error as { code?: unknown } | null)?.code
-  if (
-    typeof code !== 'string' ||
-    !/^(E[A-Z_]+|REQUEST_SEND_ERROR|UNABLE_TO_[A-Z_]+|ERR_TLS_[A-Z_]+|[A-Z_]*CERT[A-Z_]*)$/.test(code)
-  ) {
-    return undefined
-  }
+  if (typeof code !== 'string' || !network.test(code)) return undefined
   return new UserError('cloud', 'azure.unreachable', `${what}: Azure cannot be reached (${code})`, {
     why: error instanceof Error ? error.message : undefined,
-    next: ['check the network, HTTPS_PROXY and NO_PROXY, then run the same command again'],
+    next: untrusted.test(code)
+      ? [
+          'set NODE_EXTRA_CA_CERTS to the root of the proxy that opens TLS connections, or let Azure pass it',
+          'run the same command again'
+        ]
+      : ['check the network, HTTPS_PROXY and NO_PROXY, then run the same command again'],
     cause: error
   })
 }

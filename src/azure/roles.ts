@@ -50,11 +50,11 @@ function covers(scope: string | undefined, wanted: string, where: 'exactly' | 'h
 
 /**
  * Creates the assignment under `name`. Success also if the same assignment exists under another
- * name. A principal that the directory does not show yet is waited for, two minutes at most.
+ * name. A principal that the directory does not show yet is waited for.
  */
 export async function createRoleAssignment(azure: AzureSession, wanted: RoleAssignment, name: string): Promise<void> {
   const client = await azure.authorization()
-  const deadline = Date.now() + 120_000
+  const deadline = Date.now() + azure.environment.directoryWaitSeconds * 1000
   for (;;) {
     try {
       await client.roleAssignments.create(

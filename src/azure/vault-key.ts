@@ -99,7 +99,7 @@ export async function updateReleasePolicy(vault: VaultAccess, key: VaultKey, rel
  * assignment that has not reached the vault, and a new vault's name that does not resolve yet.
  */
 async function patiently<T>(vault: VaultAccess, keyName: string, call: () => Promise<T>): Promise<T> {
-  const { roleWaitSeconds, pollIntervalMs } = vault.azure.environment
+  const { roleWaitSeconds, nameWaitSeconds, pollIntervalMs } = vault.azure.environment
   const started = Date.now()
   for (;;) {
     try {
@@ -109,8 +109,8 @@ async function patiently<T>(vault: VaultAccess, keyName: string, call: () => Pro
       const reason =
         isForbiddenByRbac(error) && waited < roleWaitSeconds
           ? `waiting for the role assignment to reach the vault, ${Math.ceil(roleWaitSeconds - waited)} s left`
-          : isUnresolved(error) && waited < 120
-            ? `waiting for the vault's DNS name, ${Math.ceil(120 - waited)} s left`
+          : isUnresolved(error) && waited < nameWaitSeconds
+            ? `waiting for the vault's DNS name, ${Math.ceil(nameWaitSeconds - waited)} s left`
             : undefined
       if (reason === undefined) throw toUserError(error, `key "${keyName}" in ${vault.vaultUri}`)
       vault.onWait(reason)

@@ -81,6 +81,8 @@ export interface EmulatorOptions {
   readonly stateDir: string
   readonly port?: number | undefined
   readonly rbacDelay?: number | undefined
+  /** File of the fault plan. */
+  readonly faults?: string | undefined
 }
 
 /** Wraps a verb: builds the app, runs it, renders what it throws and sets the exit code. */

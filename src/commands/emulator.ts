@@ -7,6 +7,7 @@ interface Options {
   readonly stateDir: string
   readonly port?: number
   readonly rbacDelay?: number
+  readonly faults?: string
   readonly foreground?: boolean
 }
 
@@ -35,6 +36,9 @@ export function emulatorCommand(execute: Execute): Command {
     new Option('--rbac-delay <seconds>', 'how long a new role assignment takes to reach a vault').argParser(
       number(0, 3600)
     ),
+    new Option('--faults <file>', 'what goes wrong on purpose, as JSON (docs/emulator.md)').env(
+      'CONFROUTER_EMULATOR_FAULTS'
+    ),
     new Option('--foreground', 'stay in this terminal until interrupted')
   ])
   add('stop', 'stop it and the containers it runs; its state stays', (app, options) =>
@@ -49,8 +53,8 @@ export function emulatorCommand(execute: Execute): Command {
 }
 
 async function start(app: App, options: Options): Promise<void> {
-  const { stateDir, port, rbacDelay } = options
-  const wanted: EmulatorOptions = { stateDir, port, rbacDelay }
+  const { stateDir, port, rbacDelay, faults } = options
+  const wanted: EmulatorOptions = { stateDir, port, rbacDelay, faults }
   if (options.foreground === true) await app.emulator.serve(wanted)
   else await show(app, 'start', app.emulator.start(wanted))
 }

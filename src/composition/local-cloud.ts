@@ -8,6 +8,8 @@ import type { EmulatorControl, EmulatorOptions, EmulatorStatus } from '../comman
 import { commandsFor } from '../emulator/command-line.js'
 import { resetEmulator, stopEmulator } from '../emulator/control.js'
 import { type EmulatorEnvironment, isAlive, readEnvironment } from '../emulator/environment.js'
+import { faultsMark } from '../emulator/faults.js'
+import { readFaults } from '../emulator/read-faults.js'
 import { settingsOf } from './emulator-settings.js'
 import { programs } from './package-files.js'
 
@@ -25,7 +27,9 @@ export async function localEnvironment(emulator: EmulatorEnvironment): Promise<A
     },
     ca: await readFile(emulator.caFile, 'utf8'),
     pollIntervalMs: 25,
-    roleWaitSeconds: 600
+    roleWaitSeconds: 600,
+    directoryWaitSeconds: 120,
+    nameWaitSeconds: 120
   }
 }
 
@@ -40,7 +44,7 @@ export function emulatorDirectory(stateDir: string): string {
  */
 export async function ensureEmulator(options: EmulatorOptions, signal: AbortSignal): Promise<EmulatorEnvironment> {
   const running = (await runningEmulator(options.stateDir)) ?? (await startInBackground(options, signal))
-  requireOptions(running, options)
+  await requireOptions(running, options)
   return running
 }
 
@@ -49,13 +53,19 @@ export async function runningEmulator(stateDir: string): Promise<EmulatorEnviron
   return environment !== undefined && (await isAlive(environment)) ? environment : undefined
 }
 
-function requireOptions(running: EmulatorEnvironment, { stateDir, port, rbacDelay }: EmulatorOptions): void {
+async function requireOptions(
+  running: EmulatorEnvironment,
+  { stateDir, port, rbacDelay, faults }: EmulatorOptions
+): Promise<void> {
   const has = { port: Number(new URL(running.armEndpoint).port), rbacDelay: running.rbacDelaySeconds }
   const differing = [
     ...(port === undefined || port === has.port ? [] : [`port ${has.port}, not ${port}`]),
     ...(rbacDelay === undefined || rbacDelay === has.rbacDelay
       ? []
-      : [`a role delay of ${has.rbacDelay} s, not ${rbacDelay} s`])
+      : [`a role delay of ${has.rbacDelay} s, not ${rbacDelay} s`]),
+    ...(faults === undefined || faultsMark(await readFaults(faults)) === running.faults
+      ? []
+      : [running.faults === '' ? 'no fault plan' : 'another fault plan'])
   ]
   if (differing.length === 0) return
   throw new UserError('usage', 'emulator.other-options', `the emulator runs with ${differing.join(' and ')}`, {
@@ -113,11 +123,12 @@ async function readLog(file: string, offset: number): Promise<string> {
   return content.subarray(offset).toString('utf8').trim()
 }
 
-function flagsOf({ stateDir, port, rbacDelay }: EmulatorOptions): string[] {
+function flagsOf({ stateDir, port, rbacDelay, faults }: EmulatorOptions): string[] {
   return [
     ...['--state-dir', stateDir],
     ...(port === undefined ? [] : ['--port', String(port)]),
-    ...(rbacDelay === undefined ? [] : ['--rbac-delay', String(rbacDelay)])
+    ...(rbacDelay === undefined ? [] : ['--rbac-delay', String(rbacDelay)]),
+    ...(faults === undefined ? [] : ['--faults', resolve(faults)])
   ]
 }
 
@@ -139,7 +150,8 @@ export function emulatorControl(signal: AbortSignal): EmulatorControl {
         sidecarBundle: programs.sidecar,
         log: (line) => void process.stderr.write(`${new Date().toISOString()} ${line}\n`),
         ...(options.port === undefined ? {} : { port: options.port }),
-        ...(options.rbacDelay === undefined ? {} : { rbacDelaySeconds: options.rbacDelay })
+        ...(options.rbacDelay === undefined ? {} : { rbacDelaySeconds: options.rbacDelay }),
+        ...(options.faults === undefined ? {} : { faults: await readFaults(options.faults) })
       })
       await untilAborted(signal)
       await emulator.close()

@@ -66,7 +66,14 @@ export async function openSession(
   try {
     const loopback =
       draft.cloud === 'local'
-        ? await loopbackCloud(await emulatorFor(access, { stateDir, ...draft.emulator }, signal), environment)
+        ? await loopbackCloud(
+            await emulatorFor(
+              access,
+              { stateDir, ...draft.emulator, faults: environment['CONFROUTER_EMULATOR_FAULTS'] },
+              signal
+            ),
+            environment
+          )
         : undefined
     const { config } = parseConfig({
       ...sources,
@@ -150,7 +157,12 @@ async function emulatorFor(
 }
 
 /** Variables of ours that are no settings of the deployment. */
-const otherVariables = ['CONFROUTER_CONFIG', 'CONFROUTER_STATE_DIR', 'CONFROUTER_ACCESS_TOKEN']
+const otherVariables = [
+  'CONFROUTER_CONFIG',
+  'CONFROUTER_STATE_DIR',
+  'CONFROUTER_ACCESS_TOKEN',
+  'CONFROUTER_EMULATOR_FAULTS'
+]
 
 async function readConfigFile(file: string, wasNamed: boolean): Promise<string | undefined> {
   try {

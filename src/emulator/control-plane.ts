@@ -1,5 +1,6 @@
 import type { DirectoryIdentity } from './directory-identity.js'
 import { attestationDataPlane, vaultDataPlane } from './data-planes.js'
+import type { Faults } from './faults.js'
 import type { SimulatedHardware } from './hardware/simulated-hardware.js'
 import type { Handler } from './http.js'
 import type { OpenListeners } from './listeners.js'
@@ -39,6 +40,7 @@ export interface ControlPlaneOptions {
   readonly identity: DirectoryIdentity
   readonly access: RoleAccess
   readonly listeners: OpenListeners
+  readonly faults: Faults
   readonly hardware: SimulatedHardware
   readonly armOrigin: string
   /** Where `/instances/<secret>` is. */
@@ -183,7 +185,9 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
       deployments,
       groups,
       operations,
-      invoke: (request, principal) => resourceManager.invoke(request, principal),
+      // A resource of a template passes no listener, and its faults happen here.
+      invoke: (request, principal) =>
+        options.faults.around((inner) => resourceManager.invoke(inner, principal))(request),
       origin: () => options.armOrigin,
       clock,
       log

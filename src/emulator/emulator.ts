@@ -4,6 +4,8 @@ import { createControlPlane } from './control-plane.js'
 import { openDirectoryIdentity } from './directory-identity.js'
 import { type EmulatorEnvironment, environmentFile, writeEnvironment } from './environment.js'
 import { createHardware, type SimulatedHardware } from './hardware/simulated-hardware.js'
+import { createFaults, type FaultPlan, faultsMark, noFaults } from './faults.js'
+import { killingWrite } from './kill-at-write.js'
 import { type Handler, notImplemented, ServiceError } from './http.js'
 import { createListeners } from './listeners.js'
 import { vaultOfHost } from './local-caller.js'
@@ -17,7 +19,7 @@ import { instanceHandler } from './services/instance/handler.js'
 import { releaseRootPem } from './services/keyvault/release-signer.js'
 import { loopbackHandler } from './services/loopback/handler.js'
 import { sidecarReference, storeSidecarImage } from './sidecar-image.js'
-import { openStore } from './store.js'
+import { openStore, replaceFile } from './store.js'
 import { openTlsIdentity } from './tls.js'
 
 /** Of the loopback provider: the files of examples, held in memory. */
@@ -35,6 +37,8 @@ export interface EmulatorOptions {
   readonly sidecarBundle: string
   /** How long new role assignments count for nothing; 0 if left out. */
   readonly rbacDelaySeconds?: number
+  /** What goes wrong on purpose; nothing if left out. */
+  readonly faults?: FaultPlan
   readonly clock?: () => Date
   /** Receives one line for each request and each fault, without secrets. */
   readonly log?: (line: string) => void
@@ -69,18 +73,19 @@ export async function startEmulator(options: EmulatorOptions): Promise<RunningEm
 }
 
 async function start(options: EmulatorOptions, lock: DirectoryLock): Promise<RunningEmulator> {
-  const { directory, log, rbacDelaySeconds = 0 } = options
+  const { directory, log, rbacDelaySeconds = 0, faults: plan = noFaults } = options
   const clock = options.clock ?? (() => new Date())
   const imageLayout = join(directory, 'registry')
   const opening = [
-    openStore(join(directory, 'state')),
+    openStore(join(directory, 'state'), plan.kill === undefined ? replaceFile : killingWrite(replaceFile, plan.kill)),
     openTlsIdentity(join(directory, 'tls')),
     storeSidecarImage(options.sidecarBundle, imageLayout)
   ] as const
   // When one of them fails the others must have come to their end, before the lock is given back.
   await Promise.allSettled(opening)
   const [store, tls] = await Promise.all(opening)
-  const listeners = createListeners({ directory, ports: store.collection<number>('ports'), tls, log })
+  const faults = createFaults(plan, log)
+  const listeners = createListeners({ directory, ports: store.collection<number>('ports'), tls, faults, log })
   try {
     const front = new LateHandler()
     const inside = new LateHandler()
@@ -118,6 +123,7 @@ async function start(options: EmulatorOptions, lock: DirectoryLock): Promise<Run
       ca: tls.ca,
       releaseRoot,
       imageLayout,
+      faults,
       rootHashCache: join(directory, 'root-hashes.json'),
       groupsDirectory: join(directory, 'groups'),
       timing: { ...defaultTiming, ...options.timing },
@@ -137,6 +143,7 @@ async function start(options: EmulatorOptions, lock: DirectoryLock): Promise<Run
       amdRootSha256: hardware.arkSha256,
       uvmIssuer: hardware.uvmIssuer,
       rbacDelaySeconds,
+      faults: faultsMark(plan),
       startedAt: new Date().toISOString()
     }
     inside.set(insideHandler({ hardware, tokens, clock, ...controlPlane }))

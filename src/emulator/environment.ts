@@ -32,6 +32,8 @@ export interface EmulatorEnvironment {
   readonly uvmIssuer: string
   /** How long new role assignments count for nothing. */
   readonly rbacDelaySeconds: number
+  /** SHA-256 of the fault plan; empty if nothing goes wrong on purpose. */
+  readonly faults: string
   /** UTC, ISO 8601. */
   readonly startedAt: string
 }
@@ -50,6 +52,7 @@ const texts = [
   'loopbackProvider',
   'amdRootSha256',
   'uvmIssuer',
+  'faults',
   'startedAt'
 ] as const satisfies readonly (keyof EmulatorEnvironment)[]
 

@@ -1,6 +1,7 @@
 import { UserError } from '../base/user-error.js'
 import type { Listeners } from './access.js'
 import { commandsFor } from './command-line.js'
+import type { Faults } from './faults.js'
 import type { Handler } from './http.js'
 import { type RunningServer, serve } from './server.js'
 import type { Collection } from './store.js'
@@ -12,6 +13,7 @@ export interface ListenersOptions {
   /** Which port each name has had; clients keep URLs with ports in them, a vault's for example. */
   readonly ports: Collection<number>
   readonly tls: { readonly key: string; readonly certificate: string }
+  readonly faults?: Faults
   readonly log?: ((line: string) => void) | undefined
 }
 
@@ -48,7 +50,7 @@ const maxTries = 256
  * Listeners by name. A name keeps its port across restarts; a port that someone else took is an error.
  * The one that is opened first decides where the others look for theirs.
  */
-export function createListeners({ directory, ports, tls, log }: ListenersOptions): OpenListeners {
+export function createListeners({ directory, ports, tls, faults, log }: ListenersOptions): OpenListeners {
   const open = new Map<string, Entry>()
   let neighbours: number | undefined
 
@@ -91,10 +93,11 @@ export function createListeners({ directory, ports, tls, log }: ListenersOptions
       }
       return undefined
     }
+    const handle: Handler = (request) => entry.handler(request)
     const listen = async (port: number, owner: string): Promise<RunningServer> => {
       try {
         return await serve({
-          handler: (request) => entry.handler(request),
+          handler: faults === undefined ? handle : faults.around(handle),
           port,
           tls: choice.plain ? undefined : tls,
           ...(choice.bodyLimit === undefined ? {} : { bodyLimit: choice.bodyLimit }),

@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import writeFileAtomic from 'write-file-atomic'
 import { isJsonObject, type JsonObject } from '../base/json.js'
@@ -19,24 +19,34 @@ export interface Store {
   collection<T>(name: string): Collection<T>
 }
 
+/** Replaces a file by one with this text: whoever reads it, at any moment, finds the old or the new one. */
+export type WriteFile = (file: string, text: string) => Promise<void>
+
+export const replaceFile: WriteFile = (file, text) => writeFileAtomic(file, text, { mode: 0o600, fsync: false })
+
 /**
  * Opens the emulator's state folder. Each change rewrites its collection's file by rename, so a
  * kill at any moment leaves either the old or the new state. No fsync: the state must survive a
  * killed process, not a power cut, and a first `up` makes some fifty changes. A file that is damaged
  * throws a `UserError` `emulator.state-damaged`.
  */
-export async function openStore(directory: string): Promise<Store> {
+export async function openStore(directory: string, write: WriteFile = replaceFile): Promise<Store> {
   await mkdir(directory, { recursive: true, mode: 0o700 })
   const collections = new Map<string, FileCollection<unknown>>()
   for (const file of await readdir(directory)) {
-    if (!file.endsWith('.json')) continue
+    if (!file.endsWith('.json')) {
+      // What a write that was killed has left; the directory is locked, so nobody is writing it.
+      await rm(join(directory, file), { force: true, recursive: true })
+      continue
+    }
     const records = await readRecords(join(directory, file))
     const name = file.slice(0, -'.json'.length)
-    collections.set(name, new FileCollection(join(directory, file), new Map(Object.entries(records))))
+    collections.set(name, new FileCollection(join(directory, file), new Map(Object.entries(records)), write))
   }
   return {
     collection<T>(name: string): Collection<T> {
-      const known = collections.get(name) ?? new FileCollection<unknown>(join(directory, `${name}.json`), new Map())
+      const known =
+        collections.get(name) ?? new FileCollection<unknown>(join(directory, `${name}.json`), new Map(), write)
       collections.set(name, known)
       return known as Collection<T>
     }
@@ -63,7 +73,8 @@ class FileCollection<T> implements Collection<T> {
 
   constructor(
     private readonly file: string,
-    private readonly records: Map<string, T>
+    private readonly records: Map<string, T>,
+    private readonly write: WriteFile
   ) {}
 
   get(key: string): T | undefined {
@@ -92,10 +103,7 @@ class FileCollection<T> implements Collection<T> {
   /** Writes in order; what a waiting write would have written is in the records anyway. */
   #save(): Promise<void> {
     const next = this.#writing.then(() =>
-      writeFileAtomic(this.file, `${JSON.stringify(Object.fromEntries(this.records), null, 1)}\n`, {
-        mode: 0o600,
-        fsync: false
-      })
+      this.write(this.file, `${JSON.stringify(Object.fromEntries(this.records), null, 1)}\n`)
     )
     this.#writing = next.catch(() => undefined)
     return next

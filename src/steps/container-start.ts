@@ -1,6 +1,7 @@
 import { type ContainerGroup, containerLogs, type GroupEvent } from '../azure/container-group.js'
 import { UserError } from '../base/user-error.js'
-import { denialError, findDenial } from './denial.js'
+import { denialError } from '../azure/policy-denial.js'
+import { findDenial } from './denial.js'
 import type { Run } from './run.js'
 
 /** Why a group does not start, from its events and the last line of what its container said; undefined if nothing is wrong. */

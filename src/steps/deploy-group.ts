@@ -12,7 +12,8 @@ import { sealedSecretsVariable } from '../plan/template.js'
 import { sealSecrets } from '../seal/secrets.js'
 import { startProblem } from './container-start.js'
 import { recordCreated, resourceId } from './created.js'
-import { denialError, findDenial } from './denial.js'
+import { denialError } from '../azure/policy-denial.js'
+import { findDenial } from './denial.js'
 import type { Note, Outputs, Results, Run, Step } from './run.js'
 
 /** Seals the provider keys to the released key, deploys the template and waits until the group runs. */

@@ -43,10 +43,13 @@ describe('toUserError', () => {
   })
 
   it('keeps code, words and request id of an error without a rule', () => {
-    const error = toUserError(restError('error-cg-invalid-registry-server'), 'container group "x"') as UserError
-    expect(error.code).toBe('azure.error')
-    expect(error.problem).toMatch(/^container group "x": Azure answered /)
-    expect(error.why).toMatch(/image/i)
+    const unknown = { statusCode: 400, details: { error: { code: 'SomethingNew', message: 'words of Azure' } } }
+    const error = toUserError(unknown, 'container group "x"') as UserError
+    expect([error.code, error.problem, error.why]).toEqual([
+      'azure.error',
+      'container group "x": Azure answered SomethingNew',
+      'words of Azure'
+    ])
   })
 
   it('prefers what the failed operation said over the poller’s plain error', () => {
@@ -84,7 +87,39 @@ describe('toUserError', () => {
 
   it('takes ServiceUnavailable for missing capacity only with status 409', () => {
     const unavailable = { statusCode: 503, details: { error: { code: 'ServiceUnavailable', message: 'later' } } }
-    expect(toUserError(unavailable, 'key vault "x"')).toMatchObject({ code: 'azure.error' })
+    expect(toUserError(unavailable, 'key vault "x"')).toMatchObject({ code: 'azure.unavailable' })
+  })
+
+  it.each([
+    [429, 'TooManyRequests', 'azure.throttled'],
+    [429, 'SomethingNew', 'azure.throttled'],
+    [500, 'InternalServerError', 'azure.unavailable'],
+    [504, 'GatewayTimeout', 'azure.unavailable'],
+    [409, 'DeploymentActive', 'azure.busy'],
+    [404, 'SubscriptionNotFound', 'azure.subscription'],
+    [403, 'RequestDisallowedByPolicy', 'azure.policy'],
+    [401, 'ExpiredAuthenticationToken', 'auth.refused']
+  ])('takes status %i with code %s for %s', (statusCode, azure, code) => {
+    const error = toUserError({ statusCode, details: { error: { code: azure, message: 'words' } } }, 'the thing')
+    expect(error).toMatchObject({ code })
+    expect((error as UserError).next.length).toBeGreaterThan(0)
+  })
+
+  it('does not take what a template is refused for by its status for a busy service', () => {
+    const body = { error: { code: 'DeploymentFailed', details: [{ code: 'BadRequest', message: 'words' }] } }
+    expect(toUserError({ status: 'Failed', ...body }, 'deployment "x"')).toMatchObject({ code: 'azure.error' })
+  })
+
+  it('tells who can mend a connection that something in between opens', () => {
+    const error = toUserError(Object.assign(new Error('x'), { code: 'SELF_SIGNED_CERT_IN_CHAIN' }), 'x') as UserError
+    expect(error.next[0]).toContain('NODE_EXTRA_CA_CERTS')
+  })
+
+  it('takes a message for capacity only where there is no code', () => {
+    const says = "The requested resource is not available in the location 'x' at this moment."
+    const failed = (detail: object) => ({ status: 'Failed', error: { code: 'Failure', details: [detail] } })
+    expect(toUserError(failed({ message: says }), 'x')).toMatchObject({ code: 'aci.no-capacity' })
+    expect(toUserError(failed({ code: 'Other', message: says }), 'x')).toMatchObject({ code: 'azure.error' })
   })
 
   it('leaves our own bugs alone', () => {
