@@ -30,6 +30,8 @@ export interface Container {
   readonly memoryGb: number
   readonly state: string
   readonly detail: string | undefined
+  /** With which the current or the last process ended; undefined if none has. */
+  readonly exitCode?: number | undefined
   readonly restartCount: number
   readonly events: readonly GroupEvent[]
 }
@@ -122,6 +124,7 @@ function describe(group: SdkContainerGroup, name: string): ContainerGroup {
       memoryGb: container.resources?.requests.memoryInGB ?? 0,
       state: container.instanceView?.currentState?.state ?? 'Unknown',
       detail: container.instanceView?.currentState?.detailStatus,
+      exitCode: container.instanceView?.currentState?.exitCode ?? container.instanceView?.previousState?.exitCode,
       restartCount: container.instanceView?.restartCount ?? 0,
       events: events(container.instanceView?.events)
     })),

@@ -5,6 +5,7 @@ import { isJsonObject } from '../base/json.js'
 import { CallError, sealedCall, type VerifiedEvidence, verifyRouter } from '../client/index.js'
 import { rsaThumbprint } from '../seal/rsa-key.js'
 import { startProblem } from './container-start.js'
+import { isFinal, notReadyRemedy } from './not-ready.js'
 import { pinsOf } from './release-key.js'
 import { callSeconds, get, look, OtherTlsKey, routerAt, type RouterAddress, within } from './router-call.js'
 import type { Note, Results, Run } from './run.js'
@@ -76,9 +77,6 @@ function containerWatch(run: Run): () => Promise<void> {
   }
 }
 
-/** Codes of `/readyz` that waiting cannot mend. */
-const finalCodes: ReadonlySet<string> = new Set(['release.key-not-found'])
-
 /** Whether the key's release policy accepts what runs: then a refusal is of yesterday, and the router asks again by itself. */
 function isReleasedTo(results: Results): boolean {
   const { releasePolicy } = results.get('key')
@@ -94,12 +92,12 @@ export async function checkReady(run: Run, results: Results, router: RouterAddre
     const code = textOf(answer?.body, 'code')
     const isLate = run.now().getTime() > deadline
     if (code === 'release.policy-not-met' && (isLate || !isReleasedTo(results))) throw policyNotMet(results)
-    if (isLate || (code !== undefined && finalCodes.has(code))) {
+    if (isLate || isFinal(code)) {
       throw new CheckFailure(
         'cloud',
         'smoke.not-ready',
         `${router.url}/readyz says ${code ?? (answer === undefined ? 'nothing' : 'not ready')}`,
-        { why: textOf(answer?.body, 'cause') }
+        { why: textOf(answer?.body, 'cause'), next: notReadyRemedy(code) }
       )
     }
     await watch()

@@ -9,6 +9,8 @@ const recorded = [
   ['release', '20-release-404', 'release.key-not-found', true],
   ['release', '21-release-rbac403', 'release.forbidden', true],
   ['release', '22-release-missing-kid', 'release.bad-request', true],
+  ['release', '23-release-akv-https-prefix', 'release.unreachable', false],
+  ['release', '24-release-akv-port', 'release.certificate', true],
   ['release', '25-release-akv-429', 'release.throttled', false],
   ['release', '26-release-maa-503', 'attest.unavailable', false],
   ['release', '27-release-imds-400', 'identity.refused', true],
