@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander'
 import { UserError } from './base/user-error.js'
 import type { App, Execute } from './commands/app.js'
 import { deploymentCommands } from './commands/deployment.js'
+import { doctorCommand } from './commands/doctor.js'
 import { downCommand } from './commands/down.js'
 import { emulatorCommand } from './commands/emulator.js'
 import { initCommand } from './commands/init.js'
@@ -52,6 +53,7 @@ export async function main(io: Io): Promise<number> {
     .addHelpText('after', '\nExample:\n  $ confrouter up --local\n\nDocs: https://github.com/confrouter/confrouter')
   const verbs = [
     initCommand(execute),
+    doctorCommand(execute),
     ...deploymentCommands(execute, io.argv),
     statusCommand(execute),
     downCommand(execute),
@@ -157,6 +159,10 @@ function appFor(io: Io, terminal: Terminal, options: OutputOptions): Omit<App, '
         say: (message) => terminal.warn(message),
         ...(io.asksOnLoopback === undefined ? {} : { asksOnLoopback: io.asksOnLoopback })
       })
+    },
+    async doctor(options) {
+      const { openDoctor } = await import('./composition/doctor.js')
+      return openDoctor(options, { environment: io.environment, signal: io.signal })
     },
     emulator: {
       start: async (options) => (await control()).start(options),

@@ -1,4 +1,4 @@
-import type { Run, TrustChange } from '../steps/index.js'
+import type { DoctorCheck, Run, TrustChange } from '../steps/index.js'
 import type { VerifiedEvidence } from '../client/index.js'
 import type { Image } from '../release/index.js'
 import type { LineDialogue, Terminal } from '../terminal/index.js'
@@ -10,6 +10,8 @@ export interface App {
   readonly signal: AbortSignal
   /** Reads the configuration, opens cloud, state and (unless it is only a look) the lock. */
   open(command: string, options: SharedOptions & ApprovalOptions, access: 'read' | 'write'): Promise<Session>
+  /** The checks that `doctor` makes, and the cloud that they are about. Starts nothing. */
+  doctor(options: SharedOptions): Promise<{ readonly checks: readonly DoctorCheck[]; readonly cloud: string }>
   readonly emulator: EmulatorControl
   /** The exit code of a result that is no error, such as that of a comparison that found differences. */
   exitWith(code: number): void

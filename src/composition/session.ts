@@ -157,14 +157,14 @@ async function emulatorFor(
 }
 
 /** Variables of ours that are no settings of the deployment. */
-const otherVariables = [
+export const otherVariables = [
   'CONFROUTER_CONFIG',
   'CONFROUTER_STATE_DIR',
   'CONFROUTER_ACCESS_TOKEN',
   'CONFROUTER_EMULATOR_FAULTS'
 ]
 
-async function readConfigFile(file: string, wasNamed: boolean): Promise<string | undefined> {
+export async function readConfigFile(file: string, wasNamed: boolean): Promise<string | undefined> {
   try {
     return await readFile(file, 'utf8')
   } catch (error) {
@@ -178,7 +178,7 @@ async function readConfigFile(file: string, wasNamed: boolean): Promise<string |
   }
 }
 
-function flagsOf({ cloud, local, engine }: SharedOptions): ConfigFlags {
+export function flagsOf({ cloud, local, engine }: SharedOptions): ConfigFlags {
   const others = engine === undefined ? {} : { 'policy.engine': engine }
   if (local !== true) return cloud === undefined ? others : { ...others, cloud }
   if (cloud !== undefined && cloud !== 'local') {
@@ -193,9 +193,28 @@ async function loopbackCloud(
   emulator: EmulatorEnvironment,
   environment: Environment
 ): Promise<Cloud & { readonly fixed: ConfigFlags }> {
-  const hasOpenAiKey = (environment['OPENAI_API_KEY'] ?? '') !== ''
   return {
     azure: await localEnvironment(emulator),
+    ...loopbackConfig(emulator, environment),
+    images: layoutStore(emulator.imageLayout),
+    trust: {
+      roots: { arkSha256: [parseSha256Hex(emulator.amdRootSha256, 'root of the emulator')] },
+      uvmIssuer: emulator.uvmIssuer
+    },
+    listenAddress: '127.0.0.1',
+    simulated: true,
+    // The router asks again for a refused key every 30 seconds.
+    readySeconds: 60
+  }
+}
+
+/** What the configuration is on loopback, whatever it says and where it says nothing. */
+export function loopbackConfig(
+  emulator: Pick<EmulatorEnvironment, 'subscriptionId' | 'sidecarImage' | 'loopbackProvider'>,
+  environment: Environment
+): { readonly fixed: ConfigFlags; readonly defaults: ConfigDefaults } {
+  const hasOpenAiKey = (environment['OPENAI_API_KEY'] ?? '') !== ''
+  return {
     // Whatever a file for Azure says: on loopback there is one subscription and one place for images.
     fixed: {
       subscription: emulator.subscriptionId,
@@ -218,16 +237,7 @@ async function loopbackCloud(
         },
         smoke: { model: 'loopback:echo' }
       }
-    },
-    images: layoutStore(emulator.imageLayout),
-    trust: {
-      roots: { arkSha256: [parseSha256Hex(emulator.amdRootSha256, 'root of the emulator')] },
-      uvmIssuer: emulator.uvmIssuer
-    },
-    listenAddress: '127.0.0.1',
-    simulated: true,
-    // The router asks again for a refused key every 30 seconds.
-    readySeconds: 60
+    }
   }
 }
 

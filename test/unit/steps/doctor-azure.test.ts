@@ -1,0 +1,163 @@
+import { rm } from 'node:fs/promises'
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import { createVault, deleteVault } from '../../../src/azure/key-vault.js'
+import { createResourceGroup } from '../../../src/azure/resource-group.js'
+import { registerProvider } from '../../../src/azure/resource-providers.js'
+import { type AzureSession, openAzure } from '../../../src/azure/session.js'
+import type { Config } from '../../../src/config/index.js'
+import { localEnvironment } from '../../../src/composition/local-cloud.js'
+import type { RunningEmulator } from '../../../src/emulator/index.js'
+import { type DoctorReport, examine } from '../../../src/steps/doctor.js'
+import { azureChecks } from '../../../src/steps/doctor-azure.js'
+import { startTestEmulator, temporaryDirectory } from '../emulator/support/emulator.js'
+
+let directory: string
+let emulator: RunningEmulator
+let azure: AzureSession
+const location = 'westeurope'
+
+beforeAll(async () => {
+  directory = await temporaryDirectory()
+  emulator = await startTestEmulator(directory, {
+    faults: {
+      requests: [
+        {
+          method: 'GET',
+          path: '**/locations/northeurope/usages',
+          times: 0,
+          answer: {
+            status: 200,
+            body: {
+              value: [
+                { name: { value: 'StandardCores' }, currentValue: 9, limit: 10, unit: 'Count' },
+                { name: { value: 'ContainerGroups' }, currentValue: 1, limit: 100, unit: 'Count' }
+              ]
+            }
+          }
+        },
+        {
+          method: 'GET',
+          path: '**/locations/eastus/usages',
+          times: 0,
+          answer: { status: 200, body: { value: [] } }
+        }
+      ]
+    }
+  })
+  const environment = await localEnvironment(emulator.environment)
+  azure = openAzure(environment, emulator.environment.subscriptionId, new AbortController().signal)
+  await registerProvider(azure, 'Microsoft.KeyVault')
+  for (const group of ['ours', 'theirs']) await createResourceGroup(azure, group, location)
+  const vault = { location, retentionDays: 90, purgeProtection: true, recover: false }
+  const { tenantId } = emulator.environment
+  for (const [resourceGroup, name] of [
+    ['theirs', 'taken-vault'],
+    ['theirs', 'deleted-theirs'],
+    ['ours', 'deleted-ours'],
+    ['ours', 'living-ours']
+  ] as const) {
+    await createVault(azure, { ...vault, resourceGroup, name, tenantId })
+    if (name.startsWith('deleted')) await deleteVault(azure, resourceGroup, name)
+  }
+})
+afterAll(async () => {
+  await emulator.close()
+  await rm(directory, { recursive: true, force: true })
+})
+
+async function find(
+  id: string,
+  change: Record<string, unknown> = {},
+  hostExists: (name: string) => Promise<boolean> = () => Promise.reject(new Error('not asked')),
+  session: AzureSession = azure
+): Promise<DoctorReport | undefined> {
+  const config = {
+    cloud: 'azure',
+    resourceGroup: 'ours',
+    location,
+    keyVault: { name: 'free-vault' },
+    attestation: { name: 'crmaa' },
+    containerGroup: { name: 'cr', cpu: 2, memoryGb: 4 },
+    sidecar: { cpu: 1, memoryGb: 1 },
+    ...change
+  } as unknown as Config
+  const access = { config: () => config, azure: async () => session, hostExists }
+  const checks = [
+    { id: 'config', title: 'c', look: async () => ({ outcome: 'pass', detail: '' }) as const },
+    ...azureChecks(access)
+  ]
+  const options = { limitMs: 10_000, signal: new AbortController().signal, onDone: () => undefined }
+  return (await examine(checks, options)).find((each) => each.id === id)
+}
+
+describe('the checks of Azure', () => {
+  it('find credential and subscription good', async () => {
+    expect(await find('credential')).toMatchObject({ outcome: 'pass' })
+    expect(await find('subscription')).toMatchObject({ outcome: 'pass' })
+  })
+
+  it('find a subscription of somebody else, and know nothing of the rest', async () => {
+    const environment = await localEnvironment(emulator.environment)
+    const other = openAzure(environment, '11111111-1111-1111-1111-111111111111', azure.signal)
+    expect(await find('subscription', {}, undefined, other)).toMatchObject({ outcome: 'fail', fault: 'config' })
+    expect(await find('quota', {}, undefined, other)).toMatchObject({ outcome: 'unknown' })
+  })
+
+  it('could not check a cloud that does not answer', async () => {
+    const environment = { ...(await localEnvironment(emulator.environment)), armEndpoint: 'https://127.0.0.1:1' }
+    const other = openAzure(environment, azure.subscriptionId, AbortSignal.timeout(300))
+    expect((await find('subscription', {}, undefined, other))?.outcome).toBe('unknown')
+  })
+
+  it('warn of providers that are not registered, with the command for each', async () => {
+    const report = await find('providers')
+    expect(report?.outcome).toBe('warn')
+    expect(report?.next).toContain('az provider register --namespace Microsoft.ContainerInstance --wait')
+  })
+
+  it.each([
+    [{}, 'pass', /known to have/],
+    [{ location: 'westeurope', cloud: 'azure-usgov' }, 'warn', /not known/],
+    [{ resourceGroup: 'none', location: 'brazilsouth' }, 'warn', /not known/],
+    [{ location: 'eastus' }, 'fail', /is in westeurope, not in eastus/]
+  ])('say of the region with %j: %s', async (change, outcome, detail) => {
+    const report = await find('region', change)
+    expect(report?.outcome).toBe(outcome)
+    expect(report?.detail).toMatch(detail)
+  })
+
+  it.each([
+    ['free-vault', 'pass', /free/],
+    ['living-ours', 'pass', /exists/],
+    ['deleted-ours', 'warn', /recovers/],
+    ['deleted-theirs', 'fail', /owns "deleted-theirs" until \d{4}/],
+    ['taken-vault', 'fail', /already in use/]
+  ])('say of the vault name %s: %s', async (name, outcome, detail) => {
+    const report = await find('vault-name', { keyVault: { name } })
+    expect(report?.outcome).toBe(outcome)
+    expect(report?.detail).toMatch(detail)
+  })
+
+  it('claim nothing of an attestation provider’s name, which cannot be asked for', async () => {
+    expect(await find('attestation-name')).toMatchObject({ outcome: 'skipped' })
+  })
+
+  const label = { containerGroup: { name: 'cr', cpu: 2, memoryGb: 4, dnsLabel: 'my-router' } }
+  it.each([
+    [async () => false, 'pass'],
+    [async () => true, 'fail'],
+    [() => Promise.reject(new Error('EAI_AGAIN')), 'unknown']
+  ])('say of a DNS label by what the name service says', async (hostExists, outcome) => {
+    expect((await find('dns-label', label, hostExists))?.outcome).toBe(outcome)
+  })
+
+  it.each([
+    [location, 'pass', /of/],
+    ['northeurope', 'fail', /StandardCores 9 of 10/],
+    ['eastus', 'unknown', /shows no quota/]
+  ])('say of the quota in %s: %s', async (region, outcome, detail) => {
+    const report = await find('quota', { location: region, resourceGroup: 'none' })
+    expect(report?.outcome).toBe(outcome)
+    expect(report?.detail).toMatch(detail)
+  })
+})
