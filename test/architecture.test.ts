@@ -44,7 +44,16 @@ const rules: Readonly<Record<string, Rule>> = {
   },
   steps: {
     folders: ['config', 'plan', 'policy', 'image', 'layers', 'azure', 'exec', 'client', 'seal', 'release'],
-    packages: ['node:fs', 'node:path', 'node:os', 'node:crypto', 'node:timers', 'write-file-atomic', 'yaml']
+    packages: [
+      'node:fs',
+      'node:path',
+      'node:os',
+      'node:crypto',
+      'node:timers',
+      'node:async_hooks',
+      'write-file-atomic',
+      'yaml'
+    ]
   },
   commands: {
     folders: ['policy', 'steps', 'terminal', 'client', 'client/proxy', 'release'],

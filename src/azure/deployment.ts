@@ -61,6 +61,7 @@ export async function waitForIdleDeployment(azure: AzureSession, resourceGroup: 
       const deployment = await client.deployments.get(resourceGroup, name, { abortSignal: azure.signal })
       const state = deployment.properties?.provisioningState
       if (state !== 'Accepted' && state !== 'Running') return
+      azure.onWait(`waiting for deployment "${name}" of an earlier run to end (${state})`)
     } catch (error) {
       if (isNotFound(error)) return
       throw toUserError(error, `deployment "${name}"`)

@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { hasCode, isNotFound, toUserError } from './errors.js'
+import { patiently } from './patience.js'
 import type { AzureSession } from './session.js'
 
 /** Built-in role definitions; the ids are the same in every tenant and cloud. */
@@ -54,27 +54,29 @@ function covers(scope: string | undefined, wanted: string, where: 'exactly' | 'h
  */
 export async function createRoleAssignment(azure: AzureSession, wanted: RoleAssignment, name: string): Promise<void> {
   const client = await azure.authorization()
-  const deadline = Date.now() + azure.environment.directoryWaitSeconds * 1000
-  for (;;) {
-    try {
-      await client.roleAssignments.create(
-        wanted.scope,
-        name,
-        {
-          roleDefinitionId: `/subscriptions/${azure.subscriptionId}/providers/Microsoft.Authorization/roleDefinitions/${roles[wanted.role]}`,
-          principalId: wanted.principalId,
-          principalType: wanted.principalType
-        },
-        { abortSignal: azure.signal }
-      )
-      return
-    } catch (error) {
-      if (hasCode(error, 'RoleAssignmentExists')) return
-      if (!hasCode(error, 'PrincipalNotFound') || Date.now() > deadline) {
-        throw toUserError(error, `role "${wanted.role}" for ${wanted.principalId}`)
-      }
-      await sleep(azure.environment.pollIntervalMs, undefined, { signal: azure.signal })
-    }
+  const create = () =>
+    client.roleAssignments.create(
+      wanted.scope,
+      name,
+      {
+        roleDefinitionId: `/subscriptions/${azure.subscriptionId}/providers/Microsoft.Authorization/roleDefinitions/${roles[wanted.role]}`,
+        principalId: wanted.principalId,
+        principalType: wanted.principalType
+      },
+      { abortSignal: azure.signal }
+    )
+  try {
+    await patiently(azure, azure.onWait, create, (error) =>
+      hasCode(error, 'PrincipalNotFound')
+        ? {
+            reason: 'waiting for the directory to show the new identity',
+            seconds: azure.environment.directoryWaitSeconds
+          }
+        : undefined
+    )
+  } catch (error) {
+    if (hasCode(error, 'RoleAssignmentExists')) return
+    throw toUserError(error, `role "${wanted.role}" for ${wanted.principalId}`)
   }
 }
 

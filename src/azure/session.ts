@@ -28,6 +28,8 @@ export interface AzureSession {
   readonly environment: AzureEnvironment
   readonly subscriptionId: string
   readonly signal: AbortSignal
+  /** Says what is being waited for. */
+  readonly onWait: (reason: string) => void
   caller(): Promise<Caller>
   resources(): Promise<ResourceManagementClient>
   attestation(): Promise<AttestationManagementClient>
@@ -44,7 +46,13 @@ export interface AzureSession {
   takeFailedOperation(): unknown
 }
 
-export function openAzure(environment: AzureEnvironment, subscriptionId: string, signal: AbortSignal): AzureSession {
+/** @param onWait is told each time that Azure or this program has to wait, where no adapter has a place of its own for it */
+export function openAzure(
+  environment: AzureEnvironment,
+  subscriptionId: string,
+  signal: AbortSignal,
+  onWait: (reason: string) => void = () => undefined
+): AzureSession {
   let failedOperation: unknown
   const credential = once(() => createCredential(environment))
   const tls = environment.ca === undefined ? {} : { tlsOptions: { ca: environment.ca } }
@@ -53,7 +61,8 @@ export function openAzure(environment: AzureEnvironment, subscriptionId: string,
     ...tls,
     additionalPolicies: [
       { position: 'perRetry' as const, policy: rememberFailedOperation((body) => (failedOperation = body)) },
-      { position: 'perRetry' as const, policy: noProxyToLoopback }
+      { position: 'perRetry' as const, policy: noProxyToLoopback },
+      { position: 'perRetry' as const, policy: tellThrottling(onWait) }
     ]
   }
   const arm = { ...options, credentialScopes: environment.armScope }
@@ -61,6 +70,7 @@ export function openAzure(environment: AzureEnvironment, subscriptionId: string,
     environment,
     subscriptionId,
     signal,
+    onWait,
     caller: once(async () => {
       try {
         return await readCaller(await credential(), environment.armScope)
@@ -123,6 +133,24 @@ const noProxyToLoopback: PipelinePolicy = {
   sendRequest(request, next) {
     if (isLoopback(request.url)) delete request.agent
     return next(request)
+  }
+}
+
+/** The SDK waits as long as `Retry-After` says and sends the request again, three times, and says nothing of it. */
+function tellThrottling(onWait: (reason: string) => void): PipelinePolicy {
+  return {
+    name: 'tellThrottling',
+    async sendRequest(request, next) {
+      const response = await next(request)
+      const seconds = Number(response.headers.get('retry-after'))
+      if (response.status === 429 || response.status === 503) {
+        const pause = Number.isFinite(seconds) && seconds > 0 ? `, trying again in ${Math.ceil(seconds)} s` : ''
+        onWait(
+          `${response.status === 429 ? 'throttled by Azure' : 'Azure is busy'} (status ${response.status})${pause}`
+        )
+      }
+      return response
+    }
   }
 }
 

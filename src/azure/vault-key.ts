@@ -1,8 +1,8 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { KeyVaultKey } from '@azure/keyvault-keys'
 import { encodeBase64Url } from '../base/encoding.js'
 import { UserError } from '../base/user-error.js'
 import { hasCode, isForbiddenByRbac, isNotFound, toUserError } from './errors.js'
+import { patiently } from './patience.js'
 import type { AzureSession } from './session.js'
 
 /** RSA public key in RFC 7517 form, without optional members. */
@@ -35,7 +35,7 @@ export interface VaultAccess {
 
 export async function getKey(vault: VaultAccess, name: string): Promise<VaultKey | undefined> {
   const client = await vault.azure.keys(vault.vaultUri)
-  return patiently(vault, name, async () => {
+  return reach(vault, name, async () => {
     try {
       return describe(await client.getKey(name, { abortSignal: vault.azure.signal }))
     } catch (error) {
@@ -45,37 +45,79 @@ export async function getKey(vault: VaultAccess, name: string): Promise<VaultKey
   })
 }
 
+export interface DeletedKey {
+  readonly name: string
+  readonly scheduledPurgeDate: Date | undefined
+  /** Nobody can purge it early. */
+  readonly purgeProtection: boolean
+}
+
+/** The soft-deleted key of this name, which still owns it; undefined if there is none. */
+export async function getDeletedKey(vault: VaultAccess, name: string): Promise<DeletedKey | undefined> {
+  const client = await vault.azure.keys(vault.vaultUri)
+  return reach(vault, name, async () => {
+    try {
+      const { properties } = await client.getDeletedKey(name, { abortSignal: vault.azure.signal })
+      return {
+        name,
+        scheduledPurgeDate: properties.scheduledPurgeDate,
+        purgeProtection: properties.recoveryLevel?.includes('Purgeable') !== true
+      }
+    } catch (error) {
+      if (isNotFound(error)) return undefined
+      throw error
+    }
+  })
+}
+
 /**
  * Makes an exportable RSA-HSM key under a release policy. Each call on one name makes a new version,
- * so ask {@link getKey} first. A soft-deleted key of this name is recovered instead, because only
- * its owner could have deleted it and its name is not free.
+ * so ask {@link getKey} first. A soft-deleted key of this name is recovered, or purged if that is what was asked for: its
+ * name is not free.
  */
 export async function createKey(
   vault: VaultAccess,
   name: string,
-  wanted: { readonly size: number; readonly releasePolicy: string }
+  wanted: { readonly size: number; readonly releasePolicy: string; readonly softDeleted?: 'recover' | 'purge' }
 ): Promise<VaultKey> {
   const client = await vault.azure.keys(vault.vaultUri)
-  return patiently(vault, name, async () => {
+  const { signal: abortSignal, environment } = vault.azure
+  let purged = false
+  return reach(vault, name, async () => {
     try {
       const key = await client.createKey(name, 'RSA-HSM', {
         keySize: wanted.size,
         exportable: true,
         keyOps: ['encrypt', 'decrypt', 'wrapKey', 'unwrapKey'],
         releasePolicy: { encodedPolicy: new TextEncoder().encode(wanted.releasePolicy) },
-        abortSignal: vault.azure.signal
+        abortSignal
       })
       return describe(key)
     } catch (error) {
       if (!hasCode(error, 'ObjectIsDeletedButRecoverable')) throw error
-      vault.onWait('recovering the soft-deleted key')
-      const poller = await client.beginRecoverDeletedKey(name, {
-        intervalInMs: vault.azure.environment.pollIntervalMs,
-        abortSignal: vault.azure.signal
-      })
-      return describe(await poller.pollUntilDone())
+      if (wanted.softDeleted !== 'purge') {
+        vault.onWait('recovering the soft-deleted key')
+        const poller = await client.beginRecoverDeletedKey(name, {
+          intervalInMs: environment.pollIntervalMs,
+          abortSignal
+        })
+        return describe(await poller.pollUntilDone())
+      }
+      if (purged) throw Object.assign(new Error('the purge has not ended'), beingDeleted)
+      vault.onWait('purging the soft-deleted key')
+      await client.purgeDeletedKey(name, { abortSignal })
+      purged = true
+      throw Object.assign(new Error('the purge has begun'), beingDeleted)
     }
   })
+}
+
+/** Waited for like the service's own answer while a key is being deleted. */
+const beingDeleted = {
+  statusCode: 409,
+  details: {
+    error: { code: 'Conflict', message: 'the key is being purged', innererror: { code: 'ObjectIsBeingDeleted' } }
+  }
 }
 
 /**
@@ -84,7 +126,7 @@ export async function createKey(
  */
 export async function updateReleasePolicy(vault: VaultAccess, key: VaultKey, releasePolicy: string): Promise<VaultKey> {
   const client = await vault.azure.keys(vault.vaultUri)
-  return patiently(vault, key.name, async () =>
+  return reach(vault, key.name, async () =>
     describe(
       await client.updateKeyProperties(key.name, {
         releasePolicy: { encodedPolicy: new TextEncoder().encode(releasePolicy) },
@@ -95,27 +137,23 @@ export async function updateReleasePolicy(vault: VaultAccess, key: VaultKey, rel
 }
 
 /**
- * Runs one data-plane call, waiting for the two things that are true a moment later: a role
- * assignment that has not reached the vault, and a new vault's name that does not resolve yet.
+ * Runs one data-plane call, waiting for what is true a moment later: a role assignment that has not
+ * reached the vault, and a new vault's name that does not resolve yet. Any other refusal is final.
  */
-async function patiently<T>(vault: VaultAccess, keyName: string, call: () => Promise<T>): Promise<T> {
-  const { roleWaitSeconds, nameWaitSeconds, pollIntervalMs } = vault.azure.environment
-  const started = Date.now()
-  for (;;) {
-    try {
-      return await call()
-    } catch (error) {
-      const waited = (Date.now() - started) / 1000
-      const reason =
-        isForbiddenByRbac(error) && waited < roleWaitSeconds
-          ? `waiting for the role assignment to reach the vault, ${Math.ceil(roleWaitSeconds - waited)} s left`
-          : isUnresolved(error) && waited < nameWaitSeconds
-            ? `waiting for the vault's DNS name, ${Math.ceil(nameWaitSeconds - waited)} s left`
-            : undefined
-      if (reason === undefined) throw toUserError(error, `key "${keyName}" in ${vault.vaultUri}`)
-      vault.onWait(reason)
-      await sleep(Math.max(pollIntervalMs, 50), undefined, { signal: vault.azure.signal })
-    }
+async function reach<T>(vault: VaultAccess, keyName: string, call: () => Promise<T>): Promise<T> {
+  const { roleWaitSeconds, nameWaitSeconds } = vault.azure.environment
+  try {
+    return await patiently(vault.azure, vault.onWait, call, (error) => {
+      if (isForbiddenByRbac(error))
+        return { reason: 'waiting for the role assignment to reach the vault', seconds: roleWaitSeconds }
+      if (isUnresolved(error)) return { reason: "waiting for the vault's DNS name", seconds: nameWaitSeconds }
+      // A deletion or a purge that has not come to its end.
+      if (hasCode(error, 'ObjectIsBeingDeleted'))
+        return { reason: 'waiting for the deletion of the key to end', seconds: nameWaitSeconds }
+      return undefined
+    })
+  } catch (error) {
+    throw toUserError(error, `key "${keyName}" in ${vault.vaultUri}`)
   }
 }
 

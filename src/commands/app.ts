@@ -1,4 +1,4 @@
-import type { DoctorCheck, Run, TrustChange } from '../steps/index.js'
+import type { DoctorCheck, Run, SoftDeletedChoice, TrustChange } from '../steps/index.js'
 import type { VerifiedEvidence } from '../client/index.js'
 import type { Image } from '../release/index.js'
 import type { LineDialogue, Terminal } from '../terminal/index.js'
@@ -48,6 +48,8 @@ export interface Session {
   /** Whether a flag or a person has approved this change of trust. */
   isAccepted(change: TrustChange): boolean
   accept(change: TrustChange): void
+  /** Answers what becomes of deleted things that own their names; undefined until somebody has. */
+  softDeleted: SoftDeletedChoice | undefined
   /** Ends what was started to hold the deployment, once nothing is left in it; absent where nothing was. */
   readonly endCloud?: () => Promise<unknown>
   close(): Promise<void>

@@ -1,9 +1,40 @@
 import { UserError } from '../base/user-error.js'
-import type { RunResults, Step, TrustChange } from '../steps/index.js'
+import type { RunResults, SoftDeleted, Step, TrustChange } from '../steps/index.js'
 import type { App, Session } from './app.js'
 import type { SharedOptions } from './options.js'
 
 const signs = { create: '+', update: '~', replace: '±', none: '=', unknown: '?' } as const
+
+/**
+ * Asks what becomes of a deleted vault or key that owns the name which is wanted. `--soft-deleted` answers; `--yes`
+ * answers with what loses nothing, which the plan then shows.
+ */
+async function chooseSoftDeleted(app: App, session: Session, options: Pick<SharedOptions, 'yes'>): Promise<void> {
+  if (session.softDeleted !== undefined || options.yes === true) return
+  const { describeSoftDeleted, softDeletedNames } = await import('../steps/index.js')
+  for (const found of await softDeletedNames(session.run)) {
+    const answers = [...(found.ours ? ['recover'] : []), ...(found.purgeable ? ['purge'] : []), 'name']
+    const answer = await app.terminal.askText({
+      question: [
+        describeSoftDeleted(found),
+        ...(found.ours ? ['  recover  bring it back with what is in it'] : []),
+        ...(found.purgeable ? ['  purge    delete it and what is in it for good, which cannot be undone'] : []),
+        '  name     leave it and use another name',
+        `Type ${answers.join(', ').replace(/, ([^,]*)$/, ' or $1')}:`
+      ].join('\n'),
+      flag: '--soft-deleted recover'
+    })
+    if (!answers.includes(answer) || answer === 'name') throw otherName(found, answer)
+    session.softDeleted = answer === 'purge' ? 'purge' : 'recover'
+  }
+}
+
+function otherName({ kind, name, setting, variable }: SoftDeleted, answer: string): UserError {
+  const said = answer === 'name' ? `${kind} "${name}" is left as it is` : `"${answer}" is none of the answers`
+  return new UserError('user', 'user.declined', `${said}; nothing was changed`, {
+    next: [`set ${setting} to another name in confrouter.yaml`, `${variable}=OTHER_NAME confrouter up`]
+  })
+}
 
 /** Shows what would be done and asks once. Nothing is asked if nothing would change. */
 export async function approvePlan(
@@ -13,6 +44,7 @@ export async function approvePlan(
   steps: readonly Step[]
 ): Promise<void> {
   if (!session.asks) return
+  if (steps.some(({ id }) => id === 'vault')) await chooseSoftDeleted(app, session, options)
   const { surveySteps } = await import('../steps/index.js')
   const { list } = await surveySteps(
     session.run,

@@ -61,11 +61,18 @@ export function withApproval(command: Command): Command {
       )
     )
     .addOption(
+      new Option(
+        '--soft-deleted <what>',
+        'a deleted vault or key that owns its name: recover it, or purge it, which cannot be undone'
+      ).choices(['recover', 'purge'])
+    )
+    .addOption(
       new Option('--accept-authority <url>', 'approve that tokens of exactly this attestation provider are believed')
     )
 }
 
 export interface ApprovalOptions {
+  readonly softDeleted?: 'recover' | 'purge'
   readonly acceptHostData?: string
   readonly acceptAuthority?: string
 }

@@ -43,8 +43,10 @@ export function emulatorDirectory(stateDir: string): string {
  * port or delay than is asked for throws a `UserError` `emulator.other-options`.
  */
 export async function ensureEmulator(options: EmulatorOptions, signal: AbortSignal): Promise<EmulatorEnvironment> {
+  // A plan that is wrong is said here and not in the log of a process that then does not start.
+  const mark = options.faults === undefined ? undefined : faultsMark(await readFaults(options.faults))
   const running = (await runningEmulator(options.stateDir)) ?? (await startInBackground(options, signal))
-  await requireOptions(running, options)
+  requireOptions(running, options, mark)
   return running
 }
 
@@ -53,17 +55,18 @@ export async function runningEmulator(stateDir: string): Promise<EmulatorEnviron
   return environment !== undefined && (await isAlive(environment)) ? environment : undefined
 }
 
-async function requireOptions(
+function requireOptions(
   running: EmulatorEnvironment,
-  { stateDir, port, rbacDelay, faults }: EmulatorOptions
-): Promise<void> {
+  { stateDir, port, rbacDelay }: EmulatorOptions,
+  faults: string | undefined
+): void {
   const has = { port: Number(new URL(running.armEndpoint).port), rbacDelay: running.rbacDelaySeconds }
   const differing = [
     ...(port === undefined || port === has.port ? [] : [`port ${has.port}, not ${port}`]),
     ...(rbacDelay === undefined || rbacDelay === has.rbacDelay
       ? []
       : [`a role delay of ${has.rbacDelay} s, not ${rbacDelay} s`]),
-    ...(faults === undefined || faultsMark(await readFaults(faults)) === running.faults
+    ...(faults === undefined || faults === running.faults
       ? []
       : [running.faults === '' ? 'no fault plan' : 'another fault plan'])
   ]

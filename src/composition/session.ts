@@ -12,6 +12,7 @@ import type { EmulatorEnvironment } from '../emulator/environment.js'
 import { openLayoutImage } from '../image/index.js'
 import {
   type ImageStore,
+  noteToStep,
   openState,
   otherDeployment,
   type PlatformTrust,
@@ -91,7 +92,7 @@ export async function openSession(
     let providerKeys: Promise<Readonly<Record<string, string>>> | undefined
     const run: Run = {
       config,
-      azure: openAzure(cloud.azure, config.subscription, signal),
+      azure: openAzure(cloud.azure, config.subscription, signal, noteToStep),
       state: await openState(stateDir, config.name, config.cloud),
       policyDirectory: join(stateDir, 'policy'),
       imageStore: { ...cloud.images, hashCache: join(stateDir, 'root-hashes.json') },
@@ -106,18 +107,21 @@ export async function openSession(
       listenAddress: cloud.listenAddress,
       simulated: cloud.simulated,
       readySeconds: cloud.readySeconds,
+      softDeleted: () => session.softDeleted ?? 'recover',
       approveTrust: async (change) => {
         if (asks && !isAccepted(change)) throw notApproved(command, change)
       }
     }
-    return {
+    const session: Session = {
       run,
       asks,
+      softDeleted: options.softDeleted,
       isAccepted,
       accept: (change) => void accepted.add(change.to),
       ...(loopback === undefined ? {} : { endCloud: () => emulatorControl(signal).stop({ stateDir }) }),
       close: release
     }
+    return session
   } catch (error) {
     await release()
     throw error

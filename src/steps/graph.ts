@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { UserError } from '../base/user-error.js'
 import type { Action, Outputs, Results, Run, Step, StepId } from './run.js'
 
@@ -82,10 +83,17 @@ export async function runSteps(run: Run, steps: readonly Step[], options: GraphO
     await Promise.race(running.values())
     startReady()
   }
-  if (run.signal.aborted) throw interrupted()
+  if (run.signal.aborted) throw interrupted(run)
   if (failure !== undefined) throw failure.error
   if (waiting.size > 0) throw new Error(`steps wait for each other: ${[...waiting].map(({ id }) => id).join(', ')}`)
   return results
+}
+
+const currentNote = new AsyncLocalStorage<(text: string) => void>()
+
+/** Shows a wait on the step in whose course it is called; outside of a step nothing happens. */
+export function noteToStep(text: string): void {
+  currentNote.getStore()?.(text)
 }
 
 async function runStep(run: Run, step: Step, results: RunResults, options: GraphOptions): Promise<void> {
@@ -99,7 +107,7 @@ async function runStep(run: Run, step: Step, results: RunResults, options: Graph
   }
   progress.start(step.id)
   try {
-    const finding = await step.observe(run, results, note)
+    const finding = await currentNote.run(note, () => step.observe(run, results, note))
     if (finding.action !== 'none' && options.asTheyAre?.has(step.id) === true && finding.existing !== undefined) {
       results.add(step.id, finding.existing, { id: step.id, action: 'none', seconds: secondsSince(started) })
       progress.skip(step.id, `differs: ${finding.reason}`)
@@ -108,7 +116,7 @@ async function runStep(run: Run, step: Step, results: RunResults, options: Graph
     const onlyLook = options.observeOnly?.has(step.id) === true || options.asTheyAre?.has(step.id) === true
     if (finding.action !== 'none' && onlyLook) throw notReady(step, finding.reason)
     if (finding.action !== 'none') note(finding.reason)
-    const output = finding.action === 'none' ? finding.output : await finding.apply(note)
+    const output = finding.action === 'none' ? finding.output : await currentNote.run(note, () => finding.apply(note))
     results.add(step.id, output, { id: step.id, action: finding.action, seconds: secondsSince(started) })
     if (finding.action !== 'none') progress.done(step.id, past[finding.action])
     else if (finding.did !== undefined) progress.done(step.id, finding.did)
@@ -145,9 +153,18 @@ const verbOf: Readonly<Record<StepId, string>> = {
   smoke: 'smoke'
 }
 
-export function interrupted(): UserError {
+/** Says what Azure goes on doing, as far as it is known, and how to look at it. */
+export function interrupted(run?: Run): UserError {
+  const { resourceGroup, containerGroup } = run?.config ?? {}
+  const goesOn = run?.state.get().deployment !== undefined
   return new UserError('interrupted', 'interrupted', 'interrupted', {
-    why: 'operations that Azure has begun go on; the state is saved after each step',
-    next: ['run the same command again to continue', 'confrouter status']
+    why: goesOn
+      ? `Azure goes on deploying container group "${containerGroup?.name}"; the state is saved after each step`
+      : 'operations that Azure has begun go on; the state is saved after each step',
+    next: [
+      'run the same command again to continue',
+      ...(goesOn ? [`az deployment group show -g ${resourceGroup} -n confrouter-${containerGroup?.name}`] : []),
+      'confrouter status'
+    ]
   })
 }

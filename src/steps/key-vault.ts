@@ -3,6 +3,7 @@ import {
   type DeletedVault,
   getDeletedVault,
   getVault,
+  purgeVault,
   type Vault,
   vaultNameProblem
 } from '../azure/key-vault.js'
@@ -13,8 +14,8 @@ import type { Step } from './run.js'
 
 /**
  * Premium vault with RBAC authorization. Purge protection and retention can never be changed once
- * set, so a difference is refused, not "fixed". A soft-deleted vault of ours is recovered; one of
- * anybody else's is a taken name.
+ * set, so a difference is refused, not "fixed". A soft-deleted vault of ours is recovered, or purged if that is
+ * what was chosen; one of anybody else's is a taken name unless it is purged.
  */
 export const keyVaultStep: Step<'vault'> = {
   id: 'vault',
@@ -29,7 +30,9 @@ export const keyVaultStep: Step<'vault'> = {
     }
     const deleted = await getDeletedVault(run.azure, keyVault.name, location)
     const id = resourceId(run, 'Microsoft.KeyVault/vaults', keyVault.name)
-    if (deleted !== undefined && deleted.vaultId.toLowerCase() !== id.toLowerCase())
+    const purge = deleted !== undefined && run.softDeleted() === 'purge'
+    if (deleted !== undefined && purge && deleted.purgeProtection) throw cannotPurge(keyVault.name, deleted)
+    if (deleted !== undefined && !purge && deleted.vaultId.toLowerCase() !== id.toLowerCase())
       throw softDeleted(keyVault.name, deleted)
     if (deleted === undefined) {
       const problem = await vaultNameProblem(run.azure, keyVault.name)
@@ -37,8 +40,18 @@ export const keyVaultStep: Step<'vault'> = {
     }
     return {
       action: 'create',
-      reason: deleted === undefined ? `creating "${keyVault.name}"` : `recovering the deleted vault "${keyVault.name}"`,
-      async apply() {
+      reason:
+        deleted === undefined
+          ? `creating "${keyVault.name}"`
+          : purge
+            ? `purging the deleted vault "${keyVault.name}", which cannot be undone, and creating it anew`
+            : `recovering the deleted vault "${keyVault.name}"`,
+      async apply(note) {
+        if (purge) {
+          note('purging the deleted vault')
+          await purgeVault(run.azure, keyVault.name, location)
+        }
+
         const { tenantId } = await run.azure.caller()
         await recordCreated(run, id)
         await createVault(run.azure, {
@@ -48,7 +61,7 @@ export const keyVaultStep: Step<'vault'> = {
           tenantId,
           retentionDays: keyVault.retentionDays,
           purgeProtection: keyVault.purgeProtection,
-          recover: deleted !== undefined
+          recover: deleted !== undefined && !purge
         })
         const created = await getVault(run.azure, resourceGroup, keyVault.name)
         if (created === undefined) {
@@ -97,8 +110,15 @@ function softDeleted(name: string, deleted: DeletedVault): UserError {
     next: [
       'set keyVault.name to another name in confrouter.yaml',
       `az keyvault recover --name ${name}`,
-      ...(deleted.purgeProtection ? [] : [`az keyvault purge --name ${name}   (cannot be undone)`])
+      ...(deleted.purgeProtection ? [] : ['confrouter up --soft-deleted purge   (cannot be undone)'])
     ]
+  })
+}
+
+function cannotPurge(name: string, deleted: DeletedVault): UserError {
+  return new UserError('config', 'keyvault.purge-protected', `the deleted key vault "${name}" cannot be purged`, {
+    why: `it was made with purge protection, which nobody can take off; it ends by itself on ${deleted.scheduledPurgeDate?.toISOString().slice(0, 10) ?? 'its date'}`,
+    next: ['confrouter up --soft-deleted recover', 'set keyVault.name to another name in confrouter.yaml']
   })
 }
 

@@ -23,7 +23,11 @@ export const keyStep: Step<'key'> = {
         action: 'create',
         reason: `creating "${wanted.name}", RSA-HSM ${wanted.size}, exportable under the release policy`,
         async apply(say) {
-          const created = await createKey({ ...vault, onWait: say }, wanted.name, { size: wanted.size, releasePolicy })
+          const created = await createKey({ ...vault, onWait: say }, wanted.name, {
+            size: wanted.size,
+            releasePolicy,
+            softDeleted: run.softDeleted()
+          })
           return remember(run, await bind(run, { ...vault, onWait: say }, created, releasePolicy))
         }
       }

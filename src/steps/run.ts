@@ -9,6 +9,7 @@ import type { Identity } from '../azure/identity.js'
 import type { Vault } from '../azure/key-vault.js'
 import type { ResourceGroup } from '../azure/resource-group.js'
 import type { VaultKey } from '../azure/vault-key.js'
+import type { SoftDeletedChoice } from './soft-deleted.js'
 import type { StateFile } from './state.js'
 
 /** What every step may use. All of it comes from the composition root, so a step reads no environment and no clock. */
@@ -43,6 +44,8 @@ export interface Run {
    * is none.
    */
   readonly approveTrust: (change: TrustChange) => Promise<void>
+  /** What to do with a deleted vault or key that still owns its name. Recovering is what loses nothing. */
+  readonly softDeleted: () => SoftDeletedChoice
   /** How long `smoke` waits for the router to become ready, in seconds. */
   readonly readySeconds: number
 }

@@ -99,6 +99,14 @@ export function openProgress(
 export function plainDrawing(context: ProgressContext, records: readonly TaskRecord[]): Drawing {
   const { stderr, appearance, clock } = context
   const write = (line: string) => stderr.write(`${line}\n`)
+  /** What was written last of each task, without the seconds that are left: the heartbeat says those. */
+  const written = new Map<TaskRecord, string>()
+  const isRepeated = (task: TaskRecord) => {
+    const text = task.text.replace(/\d+ s left/, '')
+    const repeated = written.get(task) === text
+    written.set(task, text)
+    return repeated
+  }
   const stopHeartbeat = clock.every(heartbeatMs, () => {
     const running = records.filter((task) => task.state === 'running')
     if (running.length > 0) write(`  still waiting: ${running.map((task) => waitLine(task, clock.now())).join('; ')}`)
@@ -106,7 +114,8 @@ export function plainDrawing(context: ProgressContext, records: readonly TaskRec
   return {
     changed: (task, event) => {
       if (event === 'end') write(outcomeLine(task, appearance))
-      else write(`  ${task.title}: ${event === 'start' ? 'started' : task.text}`)
+      else if (event === 'start') write(`  ${task.title}: started`)
+      else if (!isRepeated(task)) write(`  ${task.title}: ${task.text}`)
     },
     close: () => {
       stopHeartbeat()

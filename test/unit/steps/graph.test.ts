@@ -23,7 +23,7 @@ function recorder() {
   return { events, progress }
 }
 
-const runWith = (signal = new AbortController().signal) => ({ signal }) as Run
+const runWith = (signal = new AbortController().signal) => ({ signal, state: { get: () => ({}) } }) as Run
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
 describe('runSteps', () => {

@@ -58,6 +58,25 @@ describe('progress without a terminal', () => {
     expect(stderr.text.match(/still/g)).toHaveLength(2)
   })
 
+  it('writes a countdown once, and leaves the seconds to the heartbeat', () => {
+    const { terminal, stderr, clock } = captured()
+    const view = terminal.progress('up', tasks.slice(0, 1))
+    view.start('image')
+    for (let left = 600; left > 560; left--) {
+      view.note('image', `waiting for the role, ${left} s left`)
+      clock.advance(1000)
+    }
+    view.note('image', 'trying again')
+    view.note('image', 'waiting for the role, 1 s left')
+    expect(stderr.text.split('\n').slice(2, -1)).toEqual([
+      '  Image: waiting for the role, 600 s left',
+      '  still waiting: Image, 30 s (waiting for the role, 571 s left)',
+      '  Image: trying again',
+      '  Image: waiting for the role, 1 s left'
+    ])
+    view.close()
+  })
+
   it('uses ASCII where the locale is not UTF-8', () => {
     const { terminal, stderr } = captured({ environment: { LANG: 'C' } })
     const view = terminal.progress('up', tasks.slice(0, 3))
