@@ -125,8 +125,7 @@ describe('waiting', () => {
     const unresolved = () => Object.assign(new Error('getaddrinfo'), { code: 'ENOTFOUND' })
     const keys = () =>
       Promise.resolve({
-        getKey: () =>
-          Promise.reject(++asked < 3 ? unresolved() : { statusCode: 404, details: { error: { code: 'KeyNotFound' } } })
+        getKey: () => Promise.reject(++asked < 3 ? unresolved() : refusal(404, { code: 'KeyNotFound' }))
       } as never)
     await expect(getKey(access({ ...azure, keys }), 'k')).resolves.toBeUndefined()
     expect(asked).toBe(3)
@@ -236,8 +235,12 @@ describe('patiently', () => {
   })
 })
 
-function rbac(): unknown {
-  return { statusCode: 403, details: { error: { code: 'Forbidden', innerError: { code: 'ForbiddenByRbac' } } } }
+function rbac(): Error {
+  return refusal(403, { code: 'Forbidden', innerError: { code: 'ForbiddenByRbac' } })
+}
+
+function refusal(statusCode: number, error: object): Error {
+  return Object.assign(new Error('refused'), { statusCode, details: { error } })
 }
 
 function releasePolicy(): string {
