@@ -8,6 +8,7 @@ import { downCommand } from './commands/down.js'
 import { emulatorCommand } from './commands/emulator.js'
 import { initCommand } from './commands/init.js'
 import { proxyCommand } from './commands/proxy.js'
+import { secretsCommand } from './commands/secrets.js'
 import { statusCommand } from './commands/status.js'
 import { verifyCommand } from './commands/verify.js'
 import { createTerminal, openLineDialogue, type Terminal } from './terminal/index.js'
@@ -55,6 +56,7 @@ export async function main(io: Io): Promise<number> {
     initCommand(execute),
     doctorCommand(execute),
     ...deploymentCommands(execute, io.argv),
+    secretsCommand(execute),
     statusCommand(execute),
     downCommand(execute),
     verifyCommand(execute),
@@ -79,6 +81,26 @@ export async function main(io: Io): Promise<number> {
     return 2
   }
   return exitCode
+}
+
+/** Far more than any provider key, far less than what hurts. */
+const maximumInput = 64 * 1024
+
+async function readStdin(stdin: NodeJS.ReadStream): Promise<string> {
+  if (stdin.isTTY) {
+    // What is typed would stand on the screen, and in the history of a terminal that records.
+    throw new UserError('user', 'input.needed', 'a value is needed and nothing is piped into stdin', {
+      next: ['give --from-file FILE or --from-env VARIABLE', 'pipe the value into stdin']
+    })
+  }
+  let text = ''
+  for await (const chunk of stdin.setEncoding('utf8') as AsyncIterable<string>) {
+    text += chunk
+    if (text.length > maximumInput) {
+      throw new UserError('usage', 'usage.invalid', `more than ${maximumInput} characters came by stdin`)
+    }
+  }
+  return text
 }
 
 /** A command attached with `addCommand` inherits neither `exitOverride` nor the output by itself. */
@@ -132,6 +154,7 @@ function appFor(io: Io, terminal: Terminal, options: OutputOptions): Omit<App, '
   return {
     terminal,
     signal: io.signal,
+    readStdin: () => readStdin(io.stdin),
     starterConfig,
     // With --json stdout is one document, so the questions go where the other words are.
     openDialogue: () =>

@@ -140,7 +140,7 @@ export async function updateReleasePolicy(vault: VaultAccess, key: VaultKey, rel
  * Runs one data-plane call, waiting for what is true a moment later: a role assignment that has not
  * reached the vault, and a new vault's name that does not resolve yet. Any other refusal is final.
  */
-async function reach<T>(vault: VaultAccess, keyName: string, call: () => Promise<T>): Promise<T> {
+export async function reach<T>(vault: VaultAccess, keyName: string, call: () => Promise<T>): Promise<T> {
   const { roleWaitSeconds, nameWaitSeconds } = vault.azure.environment
   try {
     return await patiently(vault.azure, vault.onWait, call, (error) => {

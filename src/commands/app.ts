@@ -21,6 +21,8 @@ export interface App {
   openRegistryImage(reference: string): Promise<Image>
   /** What a verification needs of this machine. */
   verification(options: { readonly local?: boolean; readonly stateDir: string }): Promise<VerificationAccess>
+  /** All of stdin as text; a `UserError` if nothing is piped into it. */
+  readStdin(): Promise<string>
   /** Text of `templates/confrouter.yaml`. */
   starterConfig(): Promise<string>
 }
@@ -50,6 +52,8 @@ export interface Session {
   accept(change: TrustChange): void
   /** Answers what becomes of deleted things that own their names; undefined until somebody has. */
   softDeleted: SoftDeletedChoice | undefined
+  /** A variable of the environment or of `.env` beside the configuration. */
+  variable(this: void, name: string): string | undefined
   /** Ends what was started to hold the deployment, once nothing is left in it; absent where nothing was. */
   readonly endCloud?: () => Promise<unknown>
   close(): Promise<void>

@@ -31,9 +31,9 @@ const verbs: readonly Verb[] = [
   },
   {
     name: 'provision',
-    description: 'resource group, attestation provider, key vault, identity and role assignments',
+    description: 'resource group, attestation provider, key vault, identity, role assignments and signing key',
     example: 'confrouter provision --config confrouter.yaml',
-    steps: ['resource-group', 'attestation', 'vault', 'identity', 'roles'],
+    steps: ['resource-group', 'attestation', 'vault', 'identity', 'roles', 'signing-key'],
     result: (_session, results) => {
       const attestationEndpoint = results.get('attestation').attestUri
       const { vaultUri } = results.get('vault')
@@ -121,8 +121,8 @@ function stepAction(verb: Verb, execute: Execute): (options: Options) => Promise
   return execute<Options>(verb.name, async (app, options) => {
     const session = await app.open(verb.name, options, 'write')
     try {
-      if (verb.name === 'deploy') await session.run.providerKeys()
-      const { withNeeds } = await import('../steps/index.js')
+      const { requireProviderKeys, withNeeds } = await import('../steps/index.js')
+      if (verb.name === 'deploy') await requireProviderKeys(session.run)
       const steps = withNeeds(verb.steps)
       await approvePlan(app, session, options, steps)
       const observeOnly = new Set(steps.map(({ id }) => id).filter((id) => !verb.steps.includes(id)))
@@ -183,10 +183,10 @@ function upCommand(execute: Execute): Command {
     execute<Options & { readonly smoke: boolean }>('up', async (app, options) => {
       const session = await app.open('up', options, 'write')
       try {
+        const { allSteps, requireProviderKeys, withNeeds } = await import('../steps/index.js')
         // What is missing is said before anything is made.
-        await session.run.providerKeys()
+        await requireProviderKeys(session.run)
         if (options.smoke) requireAccessToken(session)
-        const { allSteps, withNeeds } = await import('../steps/index.js')
         const steps = options.smoke ? allSteps : allSteps.filter(({ id }) => id !== 'smoke')
         await approvePlan(app, session, options, steps)
         const before = session.asks
@@ -219,7 +219,7 @@ function requireAccessToken({ run }: Session): void {
   )
 }
 
-async function runWithProgress(
+export async function runWithProgress(
   app: App,
   session: Session,
   title: string,
@@ -321,7 +321,7 @@ function checkTable(checks: Outputs['smoke']['checks']): string {
   return table(checks.map(({ id, outcome, detail }) => [`${outcome.padEnd(7)} ${id}`, detail]))
 }
 
-function table(rows: readonly (readonly [string, string])[]): string {
+export function table(rows: readonly (readonly [string, string])[]): string {
   const width = Math.max(...rows.map(([name]) => name.length)) + 2
   return rows.map(([name, value]) => `${name.padEnd(width)}${value}`).join('\n')
 }

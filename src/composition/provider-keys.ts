@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { parseEnv } from 'node:util'
-import { UserError } from '../base/user-error.js'
 import type { Config } from '../config/index.js'
+import type { ProviderKeys } from '../steps/index.js'
 
 type Environment = Readonly<Record<string, string | undefined>>
 
@@ -19,35 +19,29 @@ export async function withDotEnv(environment: Environment, configFile: string): 
   return { ...parseEnv(text), ...environment }
 }
 
-/** Reads each configured provider key. All that are missing are named at once; no value ever is. */
+/** Reads each configured provider key, and says of each that is not there why. */
 export async function readProviderKeys(
   config: Config,
   environment: Environment,
   configFile: string
-): Promise<Readonly<Record<string, string>>> {
-  const keys: Record<string, string> = {}
-  const missing: string[] = []
+): Promise<ProviderKeys> {
+  const values: Record<string, string> = {}
+  const missing: { name: string; reason: string }[] = []
   for (const [name, { apiKey }] of Object.entries(config.providers)) {
     if (apiKey === undefined) continue
     const value =
       apiKey.env !== undefined ? environment[apiKey.env] : await readKeyFile(resolve(dirname(configFile), apiKey.file))
     if (value === undefined || value.trim() === '') {
-      missing.push(
+      const reason =
         apiKey.env !== undefined
           ? `${name}: variable ${apiKey.env} is not set`
           : `${name}: file ${apiKey.file} is missing or empty`
-      )
+      missing.push({ name, reason })
     } else {
-      keys[name] = value.trim()
+      values[name] = value.trim()
     }
   }
-  if (missing.length > 0) {
-    throw new UserError('config', 'provider.key-missing', `a provider key is missing: ${missing.join('; ')}`, {
-      why: 'each provider in the configuration with apiKey needs its value when the secrets are sealed',
-      next: ['put the variable into .env or the environment', 'take the provider out of confrouter.yaml']
-    })
-  }
-  return keys
+  return { values, missing }
 }
 
 async function readKeyFile(file: string): Promise<string | undefined> {

@@ -16,6 +16,7 @@ import {
   openState,
   otherDeployment,
   type PlatformTrust,
+  type ProviderKeys,
   type Run,
   stateOwner,
   takeLock,
@@ -89,7 +90,7 @@ export async function openSession(
       // The other conditions are approved together with the host data that they are conditions for.
       accepted.has(change.to) || (change.what === 'conditions of release' && options.acceptHostData !== undefined)
     const asks = !cloud.simulated || asksOnLoopback === true
-    let providerKeys: Promise<Readonly<Record<string, string>>> | undefined
+    let providerKeys: Promise<ProviderKeys> | undefined
     const run: Run = {
       config,
       azure: openAzure(cloud.azure, config.subscription, signal, noteToStep),
@@ -118,6 +119,7 @@ export async function openSession(
       softDeleted: options.softDeleted,
       isAccepted,
       accept: (change) => void accepted.add(change.to),
+      variable: (name) => environment[name],
       ...(loopback === undefined ? {} : { endCloud: () => emulatorControl(signal).stop({ stateDir }) }),
       close: release
     }

@@ -32,11 +32,11 @@ export interface ControlPlane {
 }
 
 export function createControlPlane({ settings, steadyMs, ...parts }: ControlPlaneParts): ControlPlane {
-  const { clearKeys, providers, sealedSecrets } = settings
+  const { clearKeys, providers, sealedSecrets, expectedSecrets } = settings
   const { log, state } = parts
   const secretsFile = settings.secretsFile === undefined ? undefined : new SecretsFile(settings.secretsFile)
   const readSealed = async (): Promise<string | undefined> => secretsFile?.read() ?? sealedSecrets
-  const providerKeys = new ProviderKeys({ clearKeys, readSealed, providers, log })
+  const providerKeys = new ProviderKeys({ clearKeys, readSealed, expected: expectedSecrets, providers, log })
   const metrics = new ControlMetrics(steadyMs)
   const context: Omit<StartUp, 'signal'> = { settings, providerKeys, secretsFile, metrics, ...parts }
   return {

@@ -1,8 +1,9 @@
 import type { Logger } from 'pino'
 import { canonicalJson } from '../base/json.js'
-import { SealError } from '../seal/errors.js'
-import { openSecrets } from '../seal/node/secrets.js'
+import { SealError, type SealErrorCode } from '../seal/errors.js'
+import { openSignedSecrets } from '../seal/node/secrets.js'
 import type { Secrets } from '../seal/secrets.js'
+import type { ExpectedBundle } from '../seal/signed-secrets.js'
 import type { RouterKeys } from './released-key.js'
 import type { Settings } from './settings.js'
 import { SidecarError } from './sidecar-error.js'
@@ -12,6 +13,8 @@ export interface ProviderKeySources {
   readonly clearKeys: ReadonlyMap<string, string>
   /** The sealed secrets as they are now; `undefined` if there are none. Throws a `SidecarError`. */
   readonly readSealed: () => Promise<string | undefined>
+  /** Who has to have signed them, and for whom; `undefined` if no sealed secrets can come. */
+  readonly expected: ExpectedBundle | undefined
   readonly providers: Settings['providers']
   readonly log: Logger
 }
@@ -40,11 +43,12 @@ export class ProviderKeys {
   }
 
   async #open(keys: RouterKeys): Promise<ReadonlyMap<string, string>> {
-    const { clearKeys, readSealed, providers, log } = this.sources
+    const { clearKeys, readSealed, expected, providers, log } = this.sources
     const providerKeys = new Map(clearKeys)
     const sealed = await readSealed()
     if (sealed !== undefined) {
-      const secrets = await openSecrets(sealed, keys).catch((error: unknown) => {
+      if (expected === undefined) throw new Error('sealed secrets come with a measured signer')
+      const secrets = await openSignedSecrets(sealed, keys, expected).catch((error: unknown) => {
         throw unopened(error, keys.kid)
       })
       for (const [name, key] of Object.entries(secrets.values)) providerKeys.set(name, key)
@@ -80,10 +84,18 @@ function refuseOther({ version, values }: Secrets, inUse: Secrets): void {
   }
 }
 
+/** Refusals whose message is for the operator; it quotes nothing of the secrets. */
+const refusals: Readonly<Partial<Record<SealErrorCode, string>>> = {
+  unsigned_secrets: 'secrets.unsigned',
+  foreign_signer: 'secrets.foreign-signer',
+  bad_signature: 'secrets.bad-signature',
+  other_deployment: 'secrets.other-deployment',
+  invalid_secrets: 'secrets.invalid'
+}
+
 function unopened(error: unknown, kid: string): SidecarError {
-  if (error instanceof SealError && error.code === 'invalid_secrets') {
-    return new SidecarError('secrets.invalid', error.message, { final: true })
-  }
+  const code = error instanceof SealError ? refusals[error.code] : undefined
+  if (code !== undefined && error instanceof SealError) return new SidecarError(code, error.message, { final: true })
   return new SidecarError(
     'secrets.not-opened',
     `the sealed secrets were not sealed to the released key ${kid}; seal the provider keys again`,

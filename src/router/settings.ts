@@ -1,4 +1,6 @@
 import { parseSha256Hex, type Sha256Hex } from '../base/digest.js'
+import { isThumbprint } from '../seal/ec-key.js'
+import { type ExpectedBundle, isDeploymentName } from '../seal/signed-secrets.js'
 import { parseFallbacks } from './fallbacks.js'
 import { parseProviders, type Providers } from './providers.js'
 
@@ -28,6 +30,8 @@ export interface Settings {
   readonly sealedSecrets: string | undefined
   /** A file with the sealed secrets, which is read again when it changes. */
   readonly secretsFile: string | undefined
+  /** Who has to have signed the sealed secrets, and for which deployment; both are measured. */
+  readonly expectedSecrets: ExpectedBundle | undefined
   /** Provider name to key, for keys that stand in the environment in clear. */
   readonly clearKeys: ReadonlyMap<string, string>
   readonly simulated: boolean
@@ -101,8 +105,9 @@ export function parseSettings(environment: Environment): Settings {
     fallbacks: env.read('CONFROUTER_FALLBACKS', (text) => parseFallbacks(text, providers), new Map()),
     retries: env.read('CONFROUTER_RETRIES', number(0, 5), 1),
     metrics: env.read('CONFROUTER_METRICS', oneOf('open', 'token', 'off'), access.mode),
-    sealedSecrets: env.read('CONFROUTER_SECRETS', parseCompactJwe, undefined),
+    sealedSecrets: env.read('CONFROUTER_SECRETS', parseBundle, undefined),
     secretsFile: env.read('CONFROUTER_SECRETS_FILE', parseAbsolutePath, undefined),
+    expectedSecrets: readExpectedSecrets(env),
     clearKeys: readClearKeys(env),
     simulated: env.read('CONFROUTER_SIMULATED', oneOf('true', 'false'), 'false') === 'true',
     securityContextDirectory: env.read('UVM_SECURITY_CONTEXT_DIR', parseAbsolutePath, undefined),
@@ -113,6 +118,11 @@ export function parseSettings(environment: Environment): Settings {
   }
   if (settings.sealedSecrets !== undefined && settings.secretsFile !== undefined) {
     env.problem('CONFROUTER_SECRETS and CONFROUTER_SECRETS_FILE must not both be set')
+  }
+  if ((settings.sealedSecrets ?? settings.secretsFile) !== undefined && settings.expectedSecrets === undefined) {
+    const variable = settings.sealedSecrets === undefined ? 'CONFROUTER_SECRETS_FILE' : 'CONFROUTER_SECRETS'
+    // A policy allows a variable to be left out, so a missing signer must not mean that anybody may sign.
+    env.problem(`${variable} needs CONFROUTER_SECRETS_SIGNER and CONFROUTER_DEPLOYMENT, which say whose it has to be`)
   }
   if (settings.metrics === 'token' && access.mode === 'open') {
     env.problem('CONFROUTER_METRICS is "token", so there must be ACCESS_TOKENS')
@@ -177,6 +187,12 @@ function readAccess(env: Reader): Access {
     return { mode: 'open' }
   }
   return { mode: 'token', tokenHashes: [first, ...others] }
+}
+
+function readExpectedSecrets(env: Reader): ExpectedBundle | undefined {
+  const signer = env.read('CONFROUTER_SECRETS_SIGNER', parseThumbprint, undefined)
+  const deployment = env.read('CONFROUTER_DEPLOYMENT', parseDeploymentName, undefined)
+  return signer === undefined || deployment === undefined ? undefined : { signer, deployment }
 }
 
 function readLimits(env: Reader): Limits {
@@ -276,10 +292,21 @@ function parseTokenHashes(text: string): readonly Sha256Hex[] {
   })
 }
 
-function parseCompactJwe(text: string): string {
-  if (text.length > 128 * 1024 || !/^[\w-]+\.[\w-]+\.[\w-]+\.[\w-]+\.[\w-]+$/.test(text)) {
-    throw new TypeError('must be a compact JWE, as `confrouter secrets` makes it')
+/** A JWE that nobody signed is told apart later, where /readyz can say so. */
+function parseBundle(text: string): string {
+  if (text.length > 128 * 1024 || !/^[\w-]+(?:\.[\w-]+){2}(?:\.[\w-]+\.[\w-]+)?$/.test(text)) {
+    throw new TypeError('must be a signed bundle (a compact JWS), as `confrouter secrets` makes it')
   }
+  return text
+}
+
+function parseThumbprint(text: string): string {
+  if (!isThumbprint(text)) throw new TypeError(`must be an RFC 7638 SHA-256 thumbprint, got ${quote(text)}`)
+  return text
+}
+
+function parseDeploymentName(text: string): string {
+  if (!isDeploymentName(text)) throw new TypeError(`must be the name of a container group, got ${quote(text)}`)
   return text
 }
 

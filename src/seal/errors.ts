@@ -17,6 +17,10 @@ export type SealErrorCode =
   | 'invalid_response_key'
   | 'invalid_key'
   | 'invalid_secrets'
+  | 'unsigned_secrets'
+  | 'foreign_signer'
+  | 'bad_signature'
+  | 'other_deployment'
   | 'invalid_runtime_data'
 
 export class SealError extends Error {

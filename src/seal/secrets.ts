@@ -1,4 +1,4 @@
-import { CompactEncrypt, importJWK } from 'jose'
+import { CompactEncrypt, decodeProtectedHeader, importJWK } from 'jose'
 import { utf8 } from '../base/encoding.js'
 import { canonicalJson, isJsonObject } from '../base/json.js'
 import { SealError } from './errors.js'
@@ -16,7 +16,7 @@ export interface Secrets {
 const maximumValues = 64
 
 /**
- * Seals provider keys to the router's released key: a compact JWE for `CONFROUTER_SECRETS`
+ * Seals provider keys to the router's released key: a compact JWE, which `signSecrets` puts into a bundle
  * (docs/wire-format.md, sealed secrets). `recipient` is the key's public half as read from the
  * vault; the header's `kid` is its thumbprint, whatever name the vault gives it.
  *
@@ -38,6 +38,16 @@ export async function sealSecrets({
       kid: await rsaThumbprint(router)
     })
     .encrypt(await importJWK({ kty: 'RSA', n: router.n, e: router.e }, jweKeyAlgorithm))
+}
+
+/** The `kid` in the header of what `sealSecrets` made, which nothing vouches for here; undefined if it has none. */
+export function recipientOf(jwe: string): string | undefined {
+  try {
+    const { kid } = decodeProtectedHeader(jwe)
+    return typeof kid === 'string' ? kid : undefined
+  } catch {
+    return undefined
+  }
 }
 
 /** Reads the plaintext of a sealed bundle; unknown members are errors. */

@@ -1,4 +1,3 @@
-import { createHmac } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type ContainerGroup, deleteContainerGroup, getContainerGroup } from '../azure/container-group.js'
 import { deployTemplate, waitForIdleDeployment } from '../azure/deployment.js'
@@ -9,18 +8,18 @@ import { UserError } from '../base/user-error.js'
 import { tlsPortVariable } from '../plan/router-environment.js'
 import { publicPorts } from '../plan/router-ports.js'
 import { sealedSecretsVariable } from '../plan/template.js'
-import { sealSecrets } from '../seal/secrets.js'
 import { startProblem } from './container-start.js'
 import { recordCreated, resourceId } from './created.js'
 import { denialError } from '../azure/policy-denial.js'
 import { findDenial } from './denial.js'
 import type { Note, Outputs, Results, Run, Step } from './run.js'
+import { makeBundle, planSecrets, secretsKeys } from './sealed-secrets.js'
 
 /** Seals the provider keys to the released key, deploys the template and waits until the group runs. */
 export const deployStep: Step<'deploy'> = {
   id: 'deploy',
   title: 'container group',
-  needs: ['policy', 'key', 'identity', 'roles'],
+  needs: ['policy', 'key', 'vault', 'signing-key', 'identity', 'roles'],
   async observe(run, results) {
     const { containerGroup, resourceGroup } = run.config
     const group = await getContainerGroup(run.azure, resourceGroup, containerGroup.name)
@@ -32,7 +31,7 @@ export const deployStep: Step<'deploy'> = {
       reason:
         group === undefined ? `creating "${containerGroup.name}"` : differences.map(({ text }) => text).join(', '),
       ...(group === undefined ? {} : { existing: existingOutput(run, group) }),
-      apply: (note) => deploy(run, results, mustReplace, note)
+      apply: (note) => deploy(run, results, { mustReplace, deployedText: sealedTextOf(group) }, note)
     }
   }
 }
@@ -59,13 +58,11 @@ async function differencesOf(run: Run, results: Results, group: ContainerGroup):
     [group.provisioningState !== 'Failed' && group.state !== 'Failed', 'it failed'],
     [group.state !== 'Stopped', 'it is stopped']
   ]
-  const { deployed, deployment } = run.state.get()
+  const { deployment } = run.state.get()
   const isFinished = deployment === undefined && group.state === 'Running' && group.ip !== undefined
-  const sealed = router?.environment[sealedSecretsVariable]
-  const secretsAreCurrent =
-    deployed !== undefined &&
-    sealed === deployed.sealedSecrets &&
-    deployed.secretsMark === (await secretsMark(run, results))
+  const sealed = sealedTextOf(group)
+  const plan = await planSecrets(run, secretsKeys(results), sealed)
+  const secretsAreCurrent = plan.isCurrent && plan.current?.text === sealed
   return [
     ...immutable.flatMap(([same, text]) => (same ? [] : [{ text, immutable: true }])),
     ...(group.dnsLabel === containerGroup.dnsLabel ? [] : [{ text: 'its DNS label differs', immutable: false }]),
@@ -73,6 +70,10 @@ async function differencesOf(run: Run, results: Results, group: ContainerGroup):
     // Left by a run that was killed: what it began is waited for or resumed.
     ...(isFinished ? [] : [{ text: 'its deployment is not finished', immutable: false }])
   ]
+}
+
+function sealedTextOf(group: ContainerGroup | undefined): string | undefined {
+  return group?.containers.find(({ name }) => name === 'router')?.environment[sealedSecretsVariable]
 }
 
 /** HOST_DATA that the platform measures for a group: SHA-256 of the policy's text. */
@@ -95,27 +96,24 @@ function sameIds(a: readonly string[], b: readonly string[]): boolean {
   return normal(a) === normal(b)
 }
 
-/**
- * Tells whether the sealed secrets hold the current values without keeping the values: sealing the
- * same values twice gives different texts. Keyed with the key's id, so that a new key seals anew.
- */
-async function secretsMark(run: Run, results: Results): Promise<string> {
-  return createHmac('sha256', results.get('key').id)
-    .update(canonicalJson(await run.providerKeys()))
-    .digest('hex')
-}
-
-async function deploy(run: Run, results: Results, mustReplace: boolean, note: Note): Promise<Outputs['deploy']> {
+async function deploy(
+  run: Run,
+  results: Results,
+  found: { readonly mustReplace: boolean; readonly deployedText: string | undefined },
+  note: Note
+): Promise<Outputs['deploy']> {
   const { containerGroup, resourceGroup } = run.config
+  // Before anything is deleted: the group may have the only copy of what is sealed, and a name may be missing.
+  const sealedSecrets = await currentSealedSecrets(run, results, found.deployedText, note)
   await recordCreated(run, resourceId(run, 'Microsoft.ContainerInstance/containerGroups', containerGroup.name))
-  if (mustReplace) {
+  if (found.mustReplace) {
     note('deleting the group, because Azure cannot change this in place')
     await forgetDeployment(run)
     await waitForIdleDeployment(run.azure, resourceGroup, deploymentName(run))
     await deleteContainerGroup(run.azure, resourceGroup, containerGroup.name)
   }
   try {
-    await submit(run, results, note)
+    await submit(run, results, sealedSecrets, note)
   } catch (error) {
     throw (await causeInGroup(run)) ?? error
   }
@@ -129,13 +127,13 @@ async function deploy(run: Run, results: Results, mustReplace: boolean, note: No
 }
 
 /** Resumes exactly this deployment if a killed run left it going, else waits for whatever goes on and submits it. */
-async function submit(run: Run, results: Results, note: Note): Promise<void> {
+async function submit(run: Run, results: Results, sealedSecrets: string, note: Note): Promise<void> {
   const { resourceGroup } = run.config
   const wanted = {
     resourceGroup,
     name: deploymentName(run),
     template: results.get('policy').template,
-    parameters: { sealedSecrets: await currentSealedSecrets(run, results) }
+    parameters: { sealedSecrets }
   }
   const inputs = sha256Hex(canonicalJson([wanted.template, wanted.parameters]))
   const left = run.state.get().deployment
@@ -160,21 +158,21 @@ function deploymentName(run: Run): string {
 }
 
 /**
- * Seals the provider keys, or takes the sealed text of a run that was killed between sealing and
- * deploying. It is recorded before the deployment, so that the group can be compared with it after.
+ * The bundle as it is, or a new one. It is recorded before the deployment, so that a run that was killed in
+ * between goes on with the same text.
  */
-async function currentSealedSecrets(run: Run, results: Results): Promise<string> {
-  const mark = await secretsMark(run, results)
+async function currentSealedSecrets(
+  run: Run,
+  results: Results,
+  deployedText: string | undefined,
+  note: Note
+): Promise<string> {
   const { hostData } = results.get('policy')
-  const { deployed } = run.state.get()
-  if (deployed?.secretsMark === mark && deployed.hostData === hostData) return deployed.sealedSecrets
-  const { publicKey } = results.get('key')
-  const sealedSecrets = await sealSecrets({
-    values: await run.providerKeys(),
-    version: Math.floor(run.now().getTime() / 1000),
-    recipient: publicKey
-  })
-  await run.state.update((state) => ({ ...state, deployed: { hostData, sealedSecrets, secretsMark: mark } }))
+  const keys = secretsKeys(results)
+  const plan = await planSecrets(run, keys, deployedText)
+  const { text: sealedSecrets } =
+    plan.isCurrent && plan.current !== undefined ? plan.current : await makeBundle(run, keys, plan, note)
+  await run.state.update((state) => ({ ...state, deployed: { hostData, sealedSecrets } }))
   return sealedSecrets
 }
 

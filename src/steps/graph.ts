@@ -147,6 +147,7 @@ const verbOf: Readonly<Record<StepId, string>> = {
   vault: 'provision',
   identity: 'provision',
   roles: 'provision',
+  'signing-key': 'provision',
   policy: 'policy',
   key: 'key',
   deploy: 'deploy',

@@ -13,6 +13,8 @@ export function groupValues(
     readonly sidecarImage: string
     readonly attestUri: string
     readonly vaultUri: string
+    /** RFC 7638 thumbprint of the key that signs the sealed secrets. */
+    readonly secretsSigner: string
   }
 ): GroupValues {
   const { containerGroup, sidecar, key, access, encryption, location } = run.config
@@ -39,7 +41,9 @@ export function groupValues(
         ACCESS_TOKENS: access.tokensSha256.join(','),
         RATE_LIMIT_PER_MINUTE: String(access.rateLimitPerMinute ?? ''),
         ENCRYPTION: encryption,
-        CONFROUTER_SIMULATED: String(run.simulated)
+        CONFROUTER_SIMULATED: String(run.simulated),
+        CONFROUTER_DEPLOYMENT: containerGroup.name,
+        CONFROUTER_SECRETS_SIGNER: from.secretsSigner
       },
       moreEnvironment: routerEnvironment(run.config)
     },

@@ -7,6 +7,7 @@ import { keyStep } from './release-key.js'
 import { resourceGroupStep } from './resource-group.js'
 import { rolesStep } from './role-assignments.js'
 import type { Step, StepId } from './run.js'
+import { signingKeyStep } from './signing-key.js'
 import { smokeStep } from './smoke-test.js'
 import { policyStep } from './write-policy.js'
 
@@ -20,6 +21,8 @@ export { takeLock } from './lock.js'
 export { trustChanges } from './release-key.js'
 export { OtherTlsKey } from './router-call.js'
 export * from './run.js'
+export { listSecrets, rotateSecrets, type SecretsList, setSecrets } from './secrets.js'
+export { requireProviderKeys } from './sealed-secrets.js'
 export { SmokeError } from './smoke-test.js'
 export { openState, otherDeployment, type State, type StateFile, recordedDeployment, stateOwner } from './state.js'
 export { describeSoftDeleted, type SoftDeleted, type SoftDeletedChoice, softDeletedNames } from './soft-deleted.js'
@@ -33,6 +36,7 @@ export const allSteps: readonly Step[] = [
   keyVaultStep,
   identityStep,
   rolesStep,
+  signingKeyStep,
   policyStep,
   keyStep,
   deployStep,

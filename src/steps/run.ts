@@ -8,6 +8,7 @@ import type { AttestationProvider } from '../azure/attestation.js'
 import type { Identity } from '../azure/identity.js'
 import type { Vault } from '../azure/key-vault.js'
 import type { ResourceGroup } from '../azure/resource-group.js'
+import type { SigningKey } from '../azure/signing-key.js'
 import type { VaultKey } from '../azure/vault-key.js'
 import type { SoftDeletedChoice } from './soft-deleted.js'
 import type { StateFile } from './state.js'
@@ -23,8 +24,8 @@ export interface Run {
   /** The router program and the files that the image and the template are made from. */
   readonly assets: Assets
   readonly trust: PlatformTrust
-  /** Reads the provider keys, by provider name. Only what seals or compares them asks, so that the other verbs need none. */
-  readonly providerKeys: () => Promise<Readonly<Record<string, string>>>
+  /** Reads the provider keys where the configuration says they are. Only what seals or compares them asks, so that the other verbs need none. */
+  readonly providerKeys: () => Promise<ProviderKeys>
   /** Token that the smoke test shows when `access.mode` is `token`. */
   readonly accessToken: string | undefined
   readonly fetch: typeof fetch
@@ -48,6 +49,14 @@ export interface Run {
   readonly softDeleted: () => SoftDeletedChoice
   /** How long `smoke` waits for the router to become ready, in seconds. */
   readonly readySeconds: number
+}
+
+/** The provider keys that the configuration needs, as far as they are to be had here. */
+export interface ProviderKeys {
+  /** By provider name. */
+  readonly values: Readonly<Record<string, string>>
+  /** The others, and why each is not there; no value is quoted. */
+  readonly missing: readonly { readonly name: string; readonly reason: string }[]
 }
 
 export interface ImageStore {
@@ -93,6 +102,10 @@ export interface Outputs {
   readonly vault: Vault
   readonly identity: Identity
   readonly roles: { readonly operator: string }
+  readonly 'signing-key': SigningKey & {
+    /** RFC 7638, SHA-256, base64url: what is measured. */
+    readonly thumbprint: string
+  }
   readonly policy: PolicyOutput
   readonly key: VaultKey
   readonly deploy: {

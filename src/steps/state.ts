@@ -18,7 +18,9 @@ export interface State {
   readonly image?: { readonly inputs: string; readonly reference: string }
   readonly sidecar?: { readonly reference: string; readonly pinned: string }
   /** What the last deployment was made with; the secrets are sealed to the released key. */
-  readonly deployed?: { readonly hostData: string; readonly sealedSecrets: string; readonly secretsMark: string }
+  readonly deployed?: { readonly hostData: string; readonly sealedSecrets: string }
+  /** The newest signed bundle, and by name where each value came from: see sealed-secrets.ts. */
+  readonly secrets?: { readonly bundle: string; readonly marks: Readonly<Record<string, string>> }
   readonly endpoint?: string
   readonly tlsEndpoint?: string
   readonly keyId?: string

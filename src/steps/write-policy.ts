@@ -19,7 +19,7 @@ import type { Note, PolicyOutput, Results, Run, Step } from './run.js'
 export const policyStep: Step<'policy'> = {
   id: 'policy',
   title: 'policy',
-  needs: ['image', 'attestation', 'vault', 'identity'],
+  needs: ['image', 'attestation', 'vault', 'identity', 'signing-key'],
   async observe(run, results, note) {
     const { output, texts, sidecar } = await derivePolicy(run, results, note)
     const stale = await staleFiles(output.files, texts)
@@ -128,7 +128,8 @@ export async function measuredGroup(run: Run, results: Results, note: Note) {
     routerImage,
     sidecarImage: sidecar.pinned,
     attestUri: results.get('attestation').attestUri,
-    vaultUri: results.get('vault').vaultUri
+    vaultUri: results.get('vault').vaultUri,
+    secretsSigner: results.get('signing-key').thumbprint
   })
   return { values, facts, sidecar }
 }

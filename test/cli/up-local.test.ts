@@ -52,7 +52,7 @@ describe('confrouter up --local', () => {
     const { code, document } = await workspace.json('up', '--local')
     expect(code).toBe(0)
     expect(document['changed']).toBe(false)
-    expect(document['steps'].map(({ action }: { action: string }) => action)).toEqual(Array(10).fill('none'))
+    expect(document['steps'].map(({ action }: { action: string }) => action)).toEqual(Array(11).fill('none'))
     for (const pinned of ['endpoint', 'hostData', 'image', 'keyId'])
       expect(document[pinned]).toBe(first.document[pinned])
   }, 30_000)

@@ -292,6 +292,8 @@ router:
       'template router RATE_LIMIT_PER_MINUTE',
       'template router ENCRYPTION',
       'template router CONFROUTER_SIMULATED',
+      'template router CONFROUTER_DEPLOYMENT',
+      'template router CONFROUTER_SECRETS_SIGNER',
       'template skr image'
     ])
     expect(valuesToRead(release).at(-1)?.value).toBe(release.layers[1]?.image)

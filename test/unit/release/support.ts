@@ -125,7 +125,8 @@ export async function deployment(options: DeploymentOptions = {}): Promise<Deplo
   const outputs: Record<string, unknown> = {
     attestation: { attestUri: 'https://maa.example' },
     vault: { vaultUri: 'https://vault.example/' },
-    identity: { id: `/subscriptions/${subscription}/identity` }
+    identity: { id: `/subscriptions/${subscription}/identity` },
+    'signing-key': { thumbprint: 'xmsndafpGev_p83SrnPK-2yE650XIkMd7Ty8tnX0cCc' }
   }
   const results = { get: (id: string) => outputs[id] } as unknown as Results
   const text = () => readFile(join(run.policyDirectory, 'release.json'), 'utf8')

@@ -17,6 +17,7 @@ import { createServing } from '../../../src/router/serving.js'
 import { type Environment, parseSettings } from '../../../src/router/settings.js'
 import { createSidecar } from '../../../src/router/sidecar.js'
 import { usualPace } from '../../../src/router/startup.js'
+import { expectedOfTests } from '../seal/signed-bundle.js'
 import { vectorKey } from '../seal/test-keys.js'
 
 export const ccePolicy = utf8.encode('package policy\n')
@@ -121,7 +122,9 @@ const usual: Record<string, string> = {
 export const requiredEnvironment = {
   MAA_ENDPOINT: 'https://sharedweu.weu.attest.azure.net',
   AKV_ENDPOINT: 'https://conftest.vault.azure.net',
-  KID: 'default'
+  KID: 'default',
+  CONFROUTER_SECRETS_SIGNER: expectedOfTests.signer,
+  CONFROUTER_DEPLOYMENT: expectedOfTests.deployment
 }
 
 /** Enables one provider, the default one, whose server is `origin`. */

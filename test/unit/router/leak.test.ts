@@ -9,7 +9,7 @@ import { type EhbpExtension, sealEhbp } from '../../../src/seal/ehbp-client.js'
 import { sealEnvelopeRequest } from '../../../src/seal/envelope.js'
 import { deriveKeys } from '../../../src/seal/node/derive-keys.js'
 import { sealProviderKey } from '../../../src/seal/provider-key.js'
-import { sealSecrets } from '../../../src/seal/secrets.js'
+import { signedSecrets } from '../seal/signed-bundle.js'
 import { type TestKey, vectorKey } from '../seal/test-keys.js'
 import { Cleanup, fakeSidecar, readAll, until } from './harness.js'
 import { bundleRouter, type RouterProcess, startProcess } from './router-process.js'
@@ -118,7 +118,7 @@ async function start(bundle: string, key: TestKey, more: Record<string, string>)
       other: { ...at('other'), auth: 'none' }
     }),
     CONFROUTER_FALLBACKS: '{"closed:first":["openai:second"]}',
-    CONFROUTER_SECRETS: await sealSecrets({
+    CONFROUTER_SECRETS: await signedSecrets({
       values: { openai: routersKeys.openai },
       version: 1,
       recipient: key.publicJwk

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterEach, beforeAll, describe, expect, it } from '@jest/globals'
 import type { RsaPublicJwk } from '../../../src/seal/rsa-key.js'
 import { sealSecrets } from '../../../src/seal/secrets.js'
+import { expectedOfTests, signedSecrets, testSigner } from '../seal/signed-bundle.js'
 import { testKey, vectorKey } from '../seal/test-keys.js'
 import { type Answer, Cleanup, fakeSidecar, oneProvider, post, readAll, serve, startRouter, until } from './harness.js'
 import { bundleRouter, emptyFolder, startProcess } from './router-process.js'
@@ -17,7 +18,7 @@ beforeAll(async () => {
 })
 
 const seal = (version: number, key = `key-${version}`, to = recipient) =>
-  sealSecrets({ values: { openai: key }, version, recipient: to })
+  signedSecrets({ values: { openai: key }, version, recipient: to })
 
 type Options = Parameters<typeof startRouter>[2]
 
@@ -128,10 +129,25 @@ describe('the file with the sealed secrets', () => {
   })
 
   it.each<[string, string | (() => Promise<string>), string]>([
-    ['is no JWE', 'MARKER', 'secrets.not-opened'],
+    ['is no bundle', 'MARKER', 'secrets.unsigned'],
+    [
+      'is sealed and nobody signed it',
+      () => sealSecrets({ values: { openai: 'MARKER' }, version: 2, recipient }),
+      'secrets.unsigned'
+    ],
+    [
+      'is signed by another key',
+      () => signedSecrets({ values: { openai: 'MARKER' }, version: 2, recipient, signer: testSigner('mallory') }),
+      'secrets.foreign-signer'
+    ],
+    [
+      'is for another deployment',
+      () => signedSecrets({ values: { openai: 'MARKER' }, version: 2, recipient, deployment: 'staging' }),
+      'secrets.other-deployment'
+    ],
     ['is empty', '\n', 'secrets.file'],
     ['is too large', 'MARKER'.repeat(30_000), 'secrets.file'],
-    ['is cut off', async () => (await seal(2)).slice(0, -10), 'secrets.not-opened'],
+    ['is cut off', async () => (await seal(2)).slice(0, -10), 'secrets.bad-signature'],
     [
       'is for another key',
       async () =>
@@ -178,6 +194,43 @@ describe('the file with the sealed secrets', () => {
 })
 
 describe('CONFROUTER_SECRETS', () => {
+  it.each<[string, string, () => Promise<string>, RegExp]>([
+    [
+      'nobody signed them',
+      'secrets.unsigned',
+      () => sealSecrets({ values: { openai: 'x' }, version: 1, recipient }),
+      /not signed, so anybody can have made them/
+    ],
+    [
+      'another key signed them',
+      'secrets.foreign-signer',
+      () => signedSecrets({ values: { openai: 'x' }, version: 1, recipient, signer: testSigner('mallory') }),
+      new RegExp(`not by ${expectedOfTests.signer}, which was measured`)
+    ],
+    [
+      'they are of another deployment',
+      'secrets.other-deployment',
+      () => signedSecrets({ values: { openai: 'x' }, version: 1, recipient, deployment: 'staging' }),
+      /for the deployment "staging", and this one is "router-test"/
+    ],
+    [
+      'they were altered',
+      'secrets.bad-signature',
+      async () => `${(await seal(1)).split('.').slice(0, 2).join('.')}.${(await seal(2)).split('.')[2]}`,
+      /they were altered/
+    ]
+  ])('keep the router from starting when %s, and it says so', async (_, code, bundle, cause) => {
+    const sidecar = await fakeSidecar(cleanup)
+    const environment = { SKR_URL: sidecar.url, CONFROUTER_SECRETS: await bundle(), FAL_KEY: 'clear' }
+    const router = await startRouter(cleanup, environment, { untilReady: false, pace: { refusedMs: 5000 } })
+    await until(() => router.context.state.difficulty !== undefined)
+    const response = await fetch(`${router.url}/readyz`)
+    const [status, json] = [response.status, (await response.json())]
+    expect({ status, stage: json.stage, code: json.code }).toEqual({ status: 503, stage: 'secrets', code })
+    expect(json.cause).toMatch(cause)
+    expect(router.context.state.providerKeys.size).toBe(0)
+  })
+
   it('is opened again with a new version of the key, and what it had is kept if that fails', async () => {
     const sidecar = await fakeSidecar(cleanup)
     const environment = { SKR_URL: sidecar.url, CONFROUTER_SECRETS: await seal(1), KEY_REFRESH_SECONDS: '1' }

@@ -90,7 +90,9 @@ describe('parseSettings', () => {
     ['ACCESS_MODE', 'closed', 'must be one of open, token'],
     ['CONFROUTER_SIMULATED', '1', 'must be one of true, false'],
     ['CONFROUTER_PROVIDERS', '{', 'is not JSON'],
-    ['CONFROUTER_SECRETS', 'a.b.c', 'must be a compact JWE'],
+    ['CONFROUTER_SECRETS', 'a.b', 'must be a signed bundle'],
+    ['CONFROUTER_SECRETS_SIGNER', 'a', 'must be an RFC 7638 SHA-256 thumbprint, got "a"'],
+    ['CONFROUTER_DEPLOYMENT', 'A', 'must be the name of a container group, got "A"'],
     ['UVM_SECURITY_CONTEXT_DIR', 'x', 'must be an absolute path'],
     ['CONFROUTER_MAX_BODY_BYTES', '1', 'from 1024'],
     ['CONFROUTER_MAX_BUFFERED_BYTES', '2048', 'not be less than CONFROUTER_MAX_BODY_BYTES'],
@@ -115,11 +117,20 @@ describe('parseSettings', () => {
   })
 
   it('takes the sealed secrets from one place', () => {
-    const jwe = 'a.b.c.d.e'
+    const bundle = 'a.b.c'
     expect(parse({ CONFROUTER_SECRETS_FILE: '/run/secrets/bundle' }).secretsFile).toBe('/run/secrets/bundle')
-    expect(problems({ CONFROUTER_SECRETS: jwe, CONFROUTER_SECRETS_FILE: '/run/secrets/bundle' })).toEqual([
+    expect(problems({ CONFROUTER_SECRETS: bundle, CONFROUTER_SECRETS_FILE: '/run/secrets/bundle' })).toEqual([
       'CONFROUTER_SECRETS and CONFROUTER_SECRETS_FILE must not both be set'
     ])
+  })
+
+  it.each(['CONFROUTER_SECRETS_SIGNER', 'CONFROUTER_DEPLOYMENT'])('takes no sealed secrets without %s', (name) => {
+    // A policy lets the host leave a variable out.
+    expect(problems({ CONFROUTER_SECRETS: 'a.b.c', [name]: '' })).toEqual([
+      'CONFROUTER_SECRETS needs CONFROUTER_SECRETS_SIGNER and CONFROUTER_DEPLOYMENT, which say whose it has to be'
+    ])
+    expect(problems({ CONFROUTER_SECRETS_FILE: '/s', [name]: undefined })[0]).toMatch(/^CONFROUTER_SECRETS_FILE needs/)
+    expect(parse({ [name]: '' }).expectedSecrets).toBeUndefined()
   })
 
   it('quotes no secret', () => {

@@ -1,6 +1,6 @@
 import { createHash, generateKeyPairSync } from 'node:crypto'
 import { afterEach, describe, expect, it } from '@jest/globals'
-import { sealSecrets } from '../../../src/seal/secrets.js'
+import { signedSecrets } from '../seal/signed-bundle.js'
 import { testKey, vectorKey } from '../seal/test-keys.js'
 import { type Answer, Cleanup, fakeSidecar, startRouter, until } from './harness.js'
 
@@ -87,7 +87,7 @@ describe('the start-up', () => {
   it('opens sealed secrets, which win over clear ones', async () => {
     const sidecar = await fakeSidecar(cleanup)
     const { publicJwk } = await vectorKey()
-    const jwe = await sealSecrets({ values: { openai: 'sealed' }, version: 2, recipient: publicJwk })
+    const jwe = await signedSecrets({ values: { openai: 'sealed' }, version: 2, recipient: publicJwk })
     const router = await startRouter(cleanup, {
       SKR_URL: sidecar.url,
       CONFROUTER_SECRETS: jwe,
@@ -114,7 +114,7 @@ describe('the start-up', () => {
   it('stays at the secrets when they are for another key, and says for which key they must be', async () => {
     const sidecar = await fakeSidecar(cleanup)
     const other = await testKey(generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey)
-    const jwe = await sealSecrets({ values: { openai: 'x' }, version: 1, recipient: other.publicJwk })
+    const jwe = await signedSecrets({ values: { openai: 'x' }, version: 1, recipient: other.publicJwk })
     const environment = { SKR_URL: sidecar.url, CONFROUTER_SECRETS: jwe }
     const router = await startRouter(cleanup, environment, { untilReady: false, pace: { refusedMs: 5000 } })
     await until(() => router.context.state.difficulty !== undefined)

@@ -7,7 +7,7 @@ import { connect } from 'node:tls'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { sealEhbp } from '../../../src/seal/ehbp-client.js'
 import { deriveKeys } from '../../../src/seal/node/derive-keys.js'
-import { sealSecrets } from '../../../src/seal/secrets.js'
+import { signedSecrets } from '../seal/signed-bundle.js'
 import { vectorKey } from '../seal/test-keys.js'
 import { Cleanup, readAll, until } from './harness.js'
 import { bundleRouter } from './router-process.js'
@@ -32,7 +32,7 @@ describe('several workers', () => {
 
   beforeAll(async () => {
     const recipient = (await vectorKey()).publicJwk
-    jwe = await sealSecrets({ values: { keyed: 'sk-sealed' }, version: 1, recipient })
+    jwe = await signedSecrets({ values: { keyed: 'sk-sealed' }, version: 1, recipient })
     const listener: RequestListener = (request, response) => {
       void readAll(request).then((body) => {
         if (!body.includes('stream')) response.end('{}')

@@ -1,8 +1,10 @@
 import { describe, expect, it } from '@jest/globals'
 import { deployStep } from '../../../src/steps/deploy-group.js'
-import type { Results, Run } from '../../../src/steps/run.js'
+import type { Results } from '../../../src/steps/run.js'
 import { sha256Hex } from '../../../src/base/digest.js'
+import { makeBundle, planSecrets } from '../../../src/steps/sealed-secrets.js'
 import type { State } from '../../../src/steps/state.js'
+import { secretsKeysOfTests, secretsRun } from './secrets-harness.js'
 
 const rego = 'package policy'
 const container = (name: string, environmentVariables: object[] = []) => ({
@@ -11,6 +13,11 @@ const container = (name: string, environmentVariables: object[] = []) => ({
   resources: { requests: { cpu: 1, memoryInGB: 1 } },
   environmentVariables
 })
+
+const keys = await secretsKeysOfTests()
+/** The state after a deployment, and what it deployed. */
+const before = secretsRun()
+const bundle = await makeBundle(before, keys, await planSecrets(before, keys, undefined), () => undefined)
 
 /** A group as Azure shows it, all as wanted; each case changes one thing. */
 const group = {
@@ -21,7 +28,7 @@ const group = {
   ipAddress: { ip: '192.0.2.1', ports: [{ port: 8080 }] } as Record<string, unknown>,
   confidentialComputeProperties: { ccePolicy: Buffer.from(rego).toString('base64') },
   identity: { userAssignedIdentities: { '/id': {} } },
-  containers: [container('router', [{ name: 'CONFROUTER_SECRETS', value: 'sealed' }]), container('skr')]
+  containers: [container('router', [{ name: 'CONFROUTER_SECRETS', value: bundle.text }]), container('skr')]
 }
 
 async function observe(
@@ -30,27 +37,20 @@ async function observe(
 ) {
   const outputs = {
     policy: { hostData: sha256Hex(rego), template: {} },
-    key: { id: 'https://v/keys/k/1' },
+    key: keys.key,
+    vault: { vaultUri: keys.vaultUri },
+    'signing-key': keys.signer,
     identity: { id: '/id' }
   }
   const results = { get: (id: keyof typeof outputs) => outputs[id] } as unknown as Results
-  const signal = new AbortController().signal
-  const run = (state: Partial<State>): Run =>
-    ({
-      config: {
-        resourceGroup: 'r',
-        containerGroup: { name: 'g', cpu: 1, memoryGb: 1, port: 8080 },
-        sidecar: { cpu: 1, memoryGb: 1 },
-        router: changed.router ?? {}
-      },
-      azure: { signal, containers: async () => ({ containerGroups: { get: async () => view } }) },
-      state: { get: () => state },
-      providerKeys: async () => changed.keys ?? { openai: 'k' }
-    }) as unknown as Run
-  const { createHmac } = await import('node:crypto')
-  const secretsMark = createHmac('sha256', 'https://v/keys/k/1').update('{"openai":"k"}').digest('hex')
-  const deployed = { hostData: outputs.policy.hostData, sealedSecrets: 'sealed', secretsMark }
-  return deployStep.observe(run({ deployed, ...changed.state }), results, () => undefined)
+  const deployed = { hostData: outputs.policy.hostData, sealedSecrets: bundle.text }
+  const run = secretsRun({
+    group: view,
+    values: changed.keys ?? { openai: 'k' },
+    state: { ...before.state.get(), deployed, ...changed.state },
+    config: { router: changed.router ?? {} }
+  })
+  return deployStep.observe(run, results, () => undefined)
 }
 
 describe('deployStep.observe', () => {
@@ -103,7 +103,7 @@ describe('deployStep.observe', () => {
   })
 
   describe('of a group with TLS', () => {
-    const secret = { name: 'CONFROUTER_SECRETS', value: 'sealed' }
+    const secret = { name: 'CONFROUTER_SECRETS', value: bundle.text }
     const withTls = (...ports: number[]) => ({
       ...group,
       ipAddress: { ip: '192.0.2.1', ports: ports.map((port) => ({ port })) },

@@ -25,7 +25,8 @@ function filled(yaml: string): JsonObject {
     routerImage: 'router@sha256:1',
     sidecarImage: 'skr@sha256:2',
     attestUri: 'https://maa.example',
-    vaultUri: 'https://vault.example/'
+    vaultUri: 'https://vault.example/',
+    secretsSigner: 'NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs'
   }
   return fillTemplate(template, groupValues(run, from))
 }

@@ -1,3 +1,4 @@
+import { encodeBase64Url } from '../../../base/encoding.js'
 import type { Access, Principal } from '../../access.js'
 import { type EmulatorRequest, type EmulatorResponse, type Handler, notImplemented, ServiceError } from '../../http.js'
 import type { Store } from '../../store.js'
@@ -8,9 +9,10 @@ import { type KeyRecord, keyShelf, type KeyShelf, type KeyVersion, latestVersion
 import { objectBody } from './key-request.js'
 import { releaseKey } from './release-key.js'
 import { openReleaseSigner, type ReleaseSigner } from './release-signer.js'
+import { signWithKey } from './sign.js'
 import type { FetchJson } from './target-token.js'
 import { updateKeyVersion } from './update-key.js'
-import type { Vault } from './vault.js'
+import { keyId, type Vault } from './vault.js'
 
 export interface KeyVaultOptions {
   readonly store: Store
@@ -35,7 +37,7 @@ interface Context extends KeyVaultOptions {
 /** The audience of Key Vault tokens in Azure. */
 const keyVaultAudience = 'https://vault.azure.net'
 
-/** The data plane of one key vault: keys, deleted keys and their release. */
+/** The data plane of one key vault: keys, deleted keys, their release and signatures by them. */
 export function keyVaultHandler(options: KeyVaultOptions): Handler {
   let signer: Promise<ReleaseSigner> | undefined
   const context: Context = {
@@ -142,6 +144,7 @@ const operations: readonly (readonly [method: string, path: RegExp, operation: O
   ['PATCH', pathOf(`/keys/${name}(/${version})?`), { permission: 'update/action', run: updateKey }],
   ['DELETE', pathOf(`/keys/${name}`), { permission: 'delete', run: deleteKey }],
   ['POST', pathOf(`/keys/${name}(/${version})?/release`), { permission: 'release/action', run: release }],
+  ['POST', pathOf(`/keys/${name}(/${version})?/sign`), { permission: 'sign/action', run: sign }],
   ['GET', /^\/deletedkeys$/, { permission: 'read', run: listDeletedKeys }],
   ['GET', pathOf(`/deletedkeys/${name}`), { permission: 'read', run: getDeletedKey }],
   ['POST', pathOf(`/deletedkeys/${name}/recover`), { permission: 'recover/action', run: recoverKey }],
@@ -265,6 +268,12 @@ async function release({ context, name, version, request, apiVersion }: Call): P
     now: context.clock()
   })
   return ok({ value })
+}
+
+function sign({ context, name, version, request }: Call): EmulatorResponse {
+  const { record, key } = findKey(context, name, version)
+  const signature = signWithKey(request, objectBody(request), key, context.clock())
+  return ok({ kid: keyId(context.vault, record.name, key.version), value: encodeBase64Url(signature) })
 }
 
 function findKey(context: Context, name: string, version?: string): { record: KeyRecord; key: KeyVersion } {
