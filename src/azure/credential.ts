@@ -1,6 +1,7 @@
 import type { AccessToken, GetTokenOptions, TokenCredential } from '@azure/core-auth'
 import { UserError } from '../base/user-error.js'
 import type { AzureEnvironment, CredentialSource } from './environment.js'
+import { identityCredential } from './identity-credential.js'
 
 /**
  * One caching credential for all clients of a run; without it each client would fetch a token of
@@ -9,15 +10,8 @@ import type { AzureEnvironment, CredentialSource } from './environment.js'
 export async function createCredential(environment: AzureEnvironment): Promise<TokenCredential> {
   const source = environment.credential
   switch (source.kind) {
-    case 'default': {
-      const { DefaultAzureCredential } = await import('@azure/identity')
-      return cached(
-        new DefaultAzureCredential({
-          authorityHost: source.authorityHost,
-          ...(source.tenantId === undefined ? {} : { tenantId: source.tenantId })
-        })
-      )
-    }
+    case 'identity':
+      return cached(await identityCredential(source, environment.ca))
     case 'client-secret':
       return cached({ getToken: (scopes) => clientCredentialsGrant(source, environment.ca, scopes) })
     default:

@@ -19,9 +19,25 @@ export interface AzureEnvironment {
   readonly nameWaitSeconds: number
 }
 
+/** What `--auth` takes: the Azure CLI, federation, a service principal, a managed identity, or whichever of them is there. */
+export const authMethods = ['auto', 'azcli', 'oidc', 'sp', 'msi'] as const
+export type AuthMethod = (typeof authMethods)[number]
+
+/** A login by @azure/identity. */
+export interface IdentitySource {
+  readonly kind: 'identity'
+  readonly auth: AuthMethod
+  readonly authorityHost: string
+  /** As configured; undefined means AZURE_TENANT_ID, or the tenant of the login. */
+  readonly tenantId: string | undefined
+  /** The environment, where pipelines and platforms say who they are. */
+  readonly variables: Readonly<Record<string, string | undefined>>
+  /** Whether the authority is one that login.microsoftonline.com vouches for. */
+  readonly instanceDiscovery: boolean
+}
+
 export type CredentialSource =
-  /** The chain of @azure/identity: environment, workload identity, managed identity, Azure CLI and others. */
-  | { readonly kind: 'default'; readonly authorityHost: string; readonly tenantId: string | undefined }
+  | IdentitySource
   /** RFC 6749 section 4.4 against one authority. */
   | {
       readonly kind: 'client-secret'
@@ -40,12 +56,17 @@ const endpoints: Readonly<Record<AzureCloudName, { arm: string; authority: strin
   'azure-china': { arm: 'https://management.chinacloudapi.cn', authority: 'https://login.chinacloudapi.cn' }
 }
 
-export function azureEnvironment(cloud: AzureCloudName, tenantId: string | undefined): AzureEnvironment {
+/** The endpoints of a cloud with a login: `auth` as in {@link authMethods}, `variables` the environment. */
+export function azureEnvironment(
+  cloud: AzureCloudName,
+  tenantId: string | undefined,
+  login: Pick<IdentitySource, 'auth' | 'variables'>
+): AzureEnvironment {
   const { arm, authority } = endpoints[cloud]
   return {
     armEndpoint: arm,
     armScope: `${arm}/.default`,
-    credential: { kind: 'default', authorityHost: authority, tenantId },
+    credential: { kind: 'identity', ...login, authorityHost: authority, tenantId, instanceDiscovery: true },
     ca: undefined,
     pollIntervalMs: 2000,
     // Documented as "up to 10 minutes"; measured by others as usually under 2.

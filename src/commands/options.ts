@@ -6,6 +6,9 @@ export interface SharedOptions {
   readonly cloud?: string
   readonly local?: boolean
   readonly engine?: string
+  readonly auth?: string
+  /** False for `--no-roles`. */
+  readonly roles?: boolean
   readonly stateDir?: string
   readonly json?: boolean
   readonly yes?: boolean
@@ -43,6 +46,12 @@ export function withDeployment(command: Command, example: string): Command {
       .addOption(new Option('--cloud <name>', 'azure, azure-usgov, azure-china or local'))
       .addOption(new Option('--local', 'the same as --cloud local: Azure on loopback, no account needed'))
       .addOption(new Option('--engine <name>', 'policy engine: auto, native, az, or both compared'))
+      .addOption(
+        new Option('--auth <method>', 'how to log in to Azure: auto, azcli, oidc, sp or msi')
+          .env('CONFROUTER_AUTH')
+          .choices(['auto', 'azcli', 'oidc', 'sp', 'msi'])
+      )
+      .addOption(new Option('--no-roles', 'leave the role assignments as they are, for who may not make any'))
       .addOption(
         new Option('--state-dir <dir>', 'folder for state, policy and images')
           .env('CONFROUTER_STATE_DIR')

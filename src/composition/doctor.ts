@@ -20,7 +20,7 @@ import {
 import { localEnvironment, runningEmulator } from './local-cloud.js'
 import { programs } from './package-files.js'
 import { withDotEnv } from './provider-keys.js'
-import { flagsOf, loopbackConfig, otherVariables, readConfigFile } from './session.js'
+import { authOf, flagsOf, loopbackConfig, otherVariables, readConfigFile } from './session.js'
 
 /** Puts the checks together. Nothing is started, written or locked, and a wrong configuration is a finding. */
 export async function openDoctor(
@@ -44,7 +44,7 @@ export async function openDoctor(
     const target =
       resolved.cloud === 'local'
         ? await localEnvironment(requireEmulator(emulator))
-        : azureEnvironment(resolved.cloud, resolved.tenant)
+        : azureEnvironment(resolved.cloud, resolved.tenant, { auth: authOf(options), variables: environment })
     return openAzure(target, resolved.subscription, surroundings.signal)
   })
   // The clients and their credential are shared; the signal is that of each check.

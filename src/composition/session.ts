@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
-import { type AzureEnvironment, azureEnvironment } from '../azure/environment.js'
+import { type AuthMethod, authMethods, type AzureEnvironment, azureEnvironment } from '../azure/environment.js'
 import { openAzure } from '../azure/session.js'
 import { parseSha256Hex } from '../base/digest.js'
 import { UserError } from '../base/user-error.js'
@@ -82,7 +82,7 @@ export async function openSession(
       flags: { ...sources.flags, ...loopback?.fixed },
       defaults: loopback?.defaults ?? {}
     })
-    const cloud = loopback ?? realCloud(config, { stateDir, configFile, environment, signal })
+    const cloud = loopback ?? realCloud(config, { stateDir, configFile, environment, signal, auth: authOf(options) })
     const accepted = new Set(
       [options.acceptHostData, options.acceptAuthority?.replace(/\/$/, '')].filter((value) => value !== undefined)
     )
@@ -105,6 +105,7 @@ export async function openSession(
       routerFetch,
       now: () => new Date(),
       signal,
+      skipRoles: options.roles === false,
       listenAddress: cloud.listenAddress,
       simulated: cloud.simulated,
       readySeconds: cloud.readySeconds,
@@ -167,8 +168,16 @@ export const otherVariables = [
   'CONFROUTER_CONFIG',
   'CONFROUTER_STATE_DIR',
   'CONFROUTER_ACCESS_TOKEN',
-  'CONFROUTER_EMULATOR_FAULTS'
+  'CONFROUTER_EMULATOR_FAULTS',
+  'CONFROUTER_AUTH'
 ]
+
+/** The way to log in that `--auth` names. Throws a `UserError` `usage.invalid`. */
+export function authOf({ auth = 'auto' }: SharedOptions): AuthMethod {
+  const method = authMethods.find((one) => one === auth)
+  if (method !== undefined) return method
+  throw new UserError('usage', 'usage.invalid', `--auth is ${JSON.stringify(auth)}, expected ${authMethods.join(', ')}`)
+}
 
 export async function readConfigFile(file: string, wasNamed: boolean): Promise<string | undefined> {
   try {
@@ -258,13 +267,14 @@ interface RealSurroundings {
   readonly configFile: string
   readonly environment: Environment
   readonly signal: AbortSignal
+  readonly auth: AuthMethod
 }
 
-function realCloud(config: Config, { stateDir, configFile, environment, signal }: RealSurroundings): Cloud {
+function realCloud(config: Config, { stateDir, configFile, environment, signal, auth }: RealSurroundings): Cloud {
   if (config.cloud === 'local') throw new Error('the loopback cloud is opened from its running emulator')
   const { baseFrom } = config.image
   return {
-    azure: azureEnvironment(config.cloud, config.tenant),
+    azure: azureEnvironment(config.cloud, config.tenant, { auth, variables: environment }),
     defaults: {},
     images: registryStore({
       layout: join(stateDir, 'images'),

@@ -15,13 +15,12 @@ export const rolesStep: Step<'roles'> = {
   async observe(run, results) {
     const scope = results.get('vault').id
     const caller = await run.azure.caller()
+    const output = { operator: caller.objectId }
+    if (run.skipRoles) return { action: 'none', output, says: 'left as they are (--no-roles)' }
+    const officer = run.config.operator.role === 'crypto-officer'
+    const operator = { scope, principalId: caller.objectId, principalType: caller.kind }
     const wanted: readonly RoleAssignment[] = [
-      {
-        scope,
-        principalId: caller.objectId,
-        principalType: caller.kind,
-        role: run.config.operator.role === 'crypto-officer' ? 'Key Vault Crypto Officer' : 'Key Vault Administrator'
-      },
+      { ...operator, role: officer ? 'Key Vault Crypto Officer' : 'Key Vault Administrator' },
       {
         scope,
         principalId: results.get('identity').principalId,
@@ -39,8 +38,13 @@ export const rolesStep: Step<'roles'> = {
         )
       )
     )
-    const missing = wanted.filter((_, index) => found[index] === undefined)
-    const output = { operator: caller.objectId }
+    // An administrator may do all that a crypto officer may, and is not given less beside it.
+    const isCovered =
+      officer &&
+      found[0] === undefined &&
+      (await findRoleAssignment(run.azure, { ...operator, role: 'Key Vault Administrator' }, 'here-or-above')) !==
+        undefined
+    const missing = wanted.filter((_, index) => found[index] === undefined && !(index === 0 && isCovered))
     if (missing.length === 0) return { action: 'none', output }
     return {
       action: 'create',

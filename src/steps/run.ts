@@ -37,6 +37,8 @@ export interface Run {
   readonly routerFetch: (key: Sha256Hex | 'any') => typeof fetch
   readonly now: () => Date
   readonly signal: AbortSignal
+  /** Role assignments are neither looked at nor made: somebody else has made them. */
+  readonly skipRoles: boolean
   /** Address that the router binds inside its container. */
   readonly listenAddress: string
   readonly simulated: boolean

@@ -225,7 +225,7 @@ describe('CONFROUTER_SECRETS', () => {
     const router = await startRouter(cleanup, environment, { untilReady: false, pace: { refusedMs: 5000 } })
     await until(() => router.context.state.difficulty !== undefined)
     const response = await fetch(`${router.url}/readyz`)
-    const [status, json] = [response.status, (await response.json())]
+    const [status, json] = [response.status, await response.json()]
     expect({ status, stage: json.stage, code: json.code }).toEqual({ status: 503, stage: 'secrets', code })
     expect(json.cause).toMatch(cause)
     expect(router.context.state.providerKeys.size).toBe(0)

@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals'
 import type { RoleAssignment } from '../../../src/azure/roles.js'
-import { assignmentName } from '../../../src/steps/role-assignments.js'
+import { assignmentName, rolesStep } from '../../../src/steps/role-assignments.js'
+import type { Results, Run } from '../../../src/steps/run.js'
 
 const assignment: RoleAssignment = {
   scope: '/subscriptions/s/resourceGroups/g/providers/Microsoft.KeyVault/vaults/v',
@@ -28,5 +29,57 @@ describe('assignmentName', () => {
       { ...assignment, role: 'Key Vault Administrator' as const }
     ].map(assignmentName)
     expect(new Set(names).size).toBe(4)
+  })
+})
+
+describe('the roles of the operator', () => {
+  const guid = {
+    administrator: '00482a5a-887f-4fb3-b363-3b7fe8e74483',
+    officer: '14b46e9e-c2b7-41b4-b07b-48a6ebf60603'
+  }
+  const releaser = '08bbd89e-9f13-488c-ac41-acfcb10c90ab'
+  const observe = async (role: string, has: readonly string[], skipRoles = false) => {
+    const assignments = has.map((id) => ({
+      id: `/a/${id}`,
+      roleDefinitionId: `/x/${id}`,
+      principalId: id === releaser ? 'identity' : 'me',
+      scope: id === releaser ? '/vault' : '/'
+    }))
+    const listForScope = () => (skipRoles ? Promise.reject(new Error('looked at')) : assignments)
+    const run = {
+      config: { operator: { role } },
+      skipRoles,
+      azure: {
+        caller: async () => ({ objectId: 'me', kind: 'User' }),
+        authorization: async () => ({ roleAssignments: { listForScope } })
+      }
+    } as unknown as Run
+    const outputs = { vault: { id: '/vault' }, identity: { principalId: 'identity' } }
+    const results = { get: (id: keyof typeof outputs) => outputs[id] } as unknown as Results
+    return rolesStep.observe(run, results, () => undefined)
+  }
+
+  it('are the one that is configured, and no more', async () => {
+    expect(await observe('crypto-officer', [releaser])).toMatchObject({
+      reason: 'assigning "Key Vault Crypto Officer"'
+    })
+    expect(await observe('administrator', [releaser])).toMatchObject({ reason: 'assigning "Key Vault Administrator"' })
+    expect(await observe('crypto-officer', [releaser, guid.officer])).toMatchObject({ action: 'none' })
+    expect(await observe('administrator', [releaser, guid.officer])).toMatchObject({ action: 'create' })
+  })
+
+  it('are not made less beside one that covers them', async () => {
+    expect(await observe('crypto-officer', [releaser, guid.administrator])).toMatchObject({ action: 'none' })
+    expect(await observe('crypto-officer', [guid.administrator])).toMatchObject({
+      reason: 'assigning "Key Vault Crypto Service Release User"'
+    })
+  })
+
+  it('are neither looked at nor made with --no-roles', async () => {
+    expect(await observe('administrator', [], true)).toMatchObject({
+      action: 'none',
+      output: { operator: 'me' },
+      says: 'left as they are (--no-roles)'
+    })
   })
 })
