@@ -7,6 +7,7 @@ import { doctorCommand } from './commands/doctor.js'
 import { downCommand } from './commands/down.js'
 import { emulatorCommand } from './commands/emulator.js'
 import { initCommand } from './commands/init.js'
+import { planCommand } from './commands/plan.js'
 import { proxyCommand } from './commands/proxy.js'
 import { secretsCommand } from './commands/secrets.js'
 import { statusCommand } from './commands/status.js'
@@ -57,6 +58,7 @@ export async function main(io: Io): Promise<number> {
     doctorCommand(execute),
     ...deploymentCommands(execute, io.argv),
     secretsCommand(execute),
+    planCommand(execute),
     statusCommand(execute),
     downCommand(execute),
     verifyCommand(execute),

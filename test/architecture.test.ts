@@ -56,7 +56,7 @@ const rules: Readonly<Record<string, Rule>> = {
     ]
   },
   commands: {
-    folders: ['policy', 'steps', 'terminal', 'client', 'client/proxy', 'release'],
+    folders: ['policy', 'plan', 'steps', 'terminal', 'client', 'client/proxy', 'release'],
     packages: ['commander', 'node:fs']
   },
   emulator: {

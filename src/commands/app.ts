@@ -4,12 +4,18 @@ import type { Image } from '../release/index.js'
 import type { LineDialogue, Terminal } from '../terminal/index.js'
 import type { ApprovalOptions, SharedOptions } from './options.js'
 
+/**
+ * `read` looks at what is there and starts nothing; `preview` looks at what would be made and so wants the
+ * cloud to be there, on loopback too; `write` takes the lock as well.
+ */
+export type Access = 'read' | 'preview' | 'write'
+
 /** What the composition root gives to the verbs. */
 export interface App {
   readonly terminal: Terminal
   readonly signal: AbortSignal
   /** Reads the configuration, opens cloud, state and (unless it is only a look) the lock. */
-  open(command: string, options: SharedOptions & ApprovalOptions, access: 'read' | 'write'): Promise<Session>
+  open(command: string, options: SharedOptions & ApprovalOptions, access: Access): Promise<Session>
   /** The checks that `doctor` makes, and the cloud that they are about. Starts nothing. */
   doctor(options: SharedOptions): Promise<{ readonly checks: readonly DoctorCheck[]; readonly cloud: string }>
   readonly emulator: EmulatorControl

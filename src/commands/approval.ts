@@ -1,9 +1,15 @@
 import { UserError } from '../base/user-error.js'
+import { type Plan, planHash } from '../plan/plan.js'
+import { renderPlan } from '../plan/render-plan.js'
 import type { RunResults, SoftDeleted, Step, TrustChange } from '../steps/index.js'
 import type { App, Session } from './app.js'
 import type { SharedOptions } from './options.js'
+import { readPlan, requireSamePlan, titlesOf } from './plan.js'
 
-const signs = { create: '+', update: '~', replace: '±', none: '=', unknown: '?' } as const
+/** What was approved, by its hash: the acts that follow are these and no others. */
+export interface Approval {
+  readonly planSha256: string
+}
 
 /**
  * Asks what becomes of a deleted vault or key that owns the name which is wanted. `--soft-deleted` answers; `--yes`
@@ -36,57 +42,79 @@ function otherName({ kind, name, setting, variable }: SoftDeleted, answer: strin
   })
 }
 
-/** Shows what would be done and asks once. Nothing is asked if nothing would change. */
+/**
+ * Shows what would be done and asks once. Nothing is asked if nothing would change, and nothing on loopback.
+ * With a plan from a file, what would be done now has to be what that plan says, on every cloud. An answer
+ * holds for the plan that was shown: what moved while somebody was thinking stops the run.
+ */
 export async function approvePlan(
   app: App,
   session: Session,
-  options: Pick<SharedOptions, 'yes'>,
+  options: Pick<SharedOptions, 'yes'> & { readonly plan?: string },
   steps: readonly Step[]
-): Promise<void> {
-  if (!session.asks) return
-  if (steps.some(({ id }) => id === 'vault')) await chooseSoftDeleted(app, session, options)
-  const { surveySteps } = await import('../steps/index.js')
-  const { list } = await surveySteps(
-    session.run,
-    steps.filter(({ id }) => id !== 'smoke')
-  )
-  if (list.every(({ action }) => action === 'none')) return
-  const { config, azure } = session.run
-  const plan = [
-    `confrouter plan · ${config.name} · ${config.cloud} · subscription ${azure.subscriptionId} · ${config.location}`,
-    '',
-    ...list.map(({ action, title, reason }) => `  ${signs[action]} ${title.padEnd(22)} ${reason}`),
-    ''
-  ].join('\n')
+): Promise<Approval | undefined> {
+  const approved = options.plan === undefined ? undefined : await readPlan(options.plan)
+  if (approved === undefined && !session.asks) return undefined
+  if (session.asks && steps.some(({ id }) => id === 'vault')) await chooseSoftDeleted(app, session, options)
+  const { makePlan } = await import('../steps/index.js')
+  const plan = await makePlan(session.run, steps)
+  const approval = { planSha256: planHash(plan) }
+  if (approved !== undefined) {
+    requireSamePlan(approved, plan, `confrouter plan --out ${options.plan}`)
+    app.terminal.info(`what would be done is the plan of ${options.plan}, sha256:${approval.planSha256}`)
+    return approval
+  }
+  if (plan.changes.length === 0) return approval
+  const details = renderPlan(plan, titlesOf(steps))
   if (options.yes === true) {
-    app.terminal.info(plan)
-    return
+    app.terminal.info(details)
+    return approval
   }
   // Shown with the question, so that `--quiet` cannot hide what is being approved.
-  if (await app.terminal.confirm({ question: 'Make these changes?', details: plan, flag: '--yes' })) return
-  throw new UserError('user', 'user.declined', 'declined: nothing was changed')
+  if (!(await app.terminal.confirm({ question: 'Make these changes?', details, flag: '--yes' }))) {
+    throw new UserError('user', 'user.declined', 'declined: nothing was changed')
+  }
+  await requireUnmoved(session, steps, plan)
+  return approval
+}
+
+async function requireUnmoved(session: Session, steps: readonly Step[], approved: Plan): Promise<void> {
+  const { makePlan } = await import('../steps/index.js')
+  requireSamePlan(approved, await makePlan(session.run, steps), 'run the same command again')
 }
 
 /**
- * A change of who can obtain the key is shown with old and new value and approved apart: `--yes` does
- * not cover it. The first deployment of a name changes no trust.
+ * A change of who can obtain the key is shown with old and new value and approved apart: neither `--yes` nor a
+ * plan covers it. The first deployment of a name changes no trust.
  */
-export async function approveTrust(app: App, session: Session, results: RunResults): Promise<void> {
+export async function approveTrust(
+  app: App,
+  session: Session,
+  results: RunResults,
+  approval?: Approval
+): Promise<void> {
   if (!session.asks) return
   const { trustChanges } = await import('../steps/index.js')
   const changes = await trustChanges(session.run, results, (text) => app.terminal.info(text))
-  await approveChanges(app, session, changes)
+  await approveChanges(app, session, changes, approval)
 }
 
-async function approveChanges(app: App, session: Session, changes: readonly TrustChange[]): Promise<void> {
+/** The same for changes that are known already. */
+export async function approveChanges(
+  app: App,
+  session: Session,
+  changes: readonly TrustChange[],
+  approval?: Approval
+): Promise<void> {
   const open = changes.filter((change) => !session.isAccepted(change))
-  if (open.length === 0) return
+  if (!session.asks || open.length === 0) return
   const approved = await app.terminal.confirm({
     question: 'From now on the key is released by the new values only. Approve?',
     details: [
       '',
       '  trust changes',
       ...changes.map(({ what, from, to }) => `    ${what}\n      ${from}\n   →  ${to}`),
+      ...(approval === undefined ? [] : [`    of plan sha256:${approval.planSha256}`]),
       ''
     ].join('\n'),
     flag: open.map(flagFor).join(' ')

@@ -5,6 +5,7 @@ import type { App, Execute, Session } from './app.js'
 import { approvePlan, approveTrust } from './approval.js'
 import { runBuildCheck } from './build-check.js'
 import { otherForms, policyForm } from './policy-forms.js'
+import { withStrategy } from './plan.js'
 import { type ApprovalOptions, type SharedOptions, withApproval, withDeployment } from './options.js'
 
 type Options = SharedOptions & ApprovalOptions
@@ -173,14 +174,18 @@ function smokeCommand(execute: Execute): Command {
 }
 
 function upCommand(execute: Execute): Command {
-  const command = withApproval(
-    withDeployment(
-      new Command('up').description('do all steps, from source to a verified, answering router'),
-      'confrouter up --local'
+  const command = withStrategy(
+    withApproval(
+      withDeployment(
+        new Command('up').description('do all steps, from source to a verified, answering router'),
+        'confrouter up --local'
+      )
     )
-  ).addOption(new Option('--no-smoke', 'leave the smoke test out'))
+  )
+    .addOption(new Option('--no-smoke', 'leave the smoke test out'))
+    .addOption(new Option('--plan <file>', 'do exactly what `plan --out <file>` showed, or nothing if anything moved'))
   return command.action(
-    execute<Options & { readonly smoke: boolean }>('up', async (app, options) => {
+    execute<Options & { readonly smoke: boolean; readonly plan?: string }>('up', async (app, options) => {
       const session = await app.open('up', options, 'write')
       try {
         const { allSteps, requireProviderKeys, withNeeds } = await import('../steps/index.js')
@@ -188,15 +193,15 @@ function upCommand(execute: Execute): Command {
         await requireProviderKeys(session.run)
         if (options.smoke) requireAccessToken(session)
         const steps = options.smoke ? allSteps : allSteps.filter(({ id }) => id !== 'smoke')
-        await approvePlan(app, session, options, steps)
+        const approval = await approvePlan(app, session, options, steps)
         const before = session.asks
           ? await runWithProgress(app, session, 'up', withNeeds(['policy', 'roles']), {})
           : undefined
-        if (before !== undefined) await approveTrust(app, session, before)
+        if (before !== undefined) await approveTrust(app, session, before, approval)
         const results = await runWithProgress(app, session, 'up', steps, { before })
         app.terminal.result({
           human: upSummary(session, results),
-          json: document('up', session, results, upJson(results))
+          json: document('up', session, results, { ...upJson(results), ...approval })
         })
       } finally {
         await session.close()

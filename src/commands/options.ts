@@ -10,6 +10,8 @@ export interface SharedOptions {
   /** False for `--no-roles`. */
   readonly roles?: boolean
   readonly stateDir?: string
+  /** Of the verbs that upgrade. */
+  readonly strategy?: string
   readonly json?: boolean
   readonly yes?: boolean
   readonly input: boolean

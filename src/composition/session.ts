@@ -4,7 +4,7 @@ import { type AuthMethod, authMethods, type AzureEnvironment, azureEnvironment }
 import { openAzure } from '../azure/session.js'
 import { parseSha256Hex } from '../base/digest.js'
 import { UserError } from '../base/user-error.js'
-import type { EmulatorOptions, Session } from '../commands/app.js'
+import type { Access, EmulatorOptions, Session } from '../commands/app.js'
 import { flagFor } from '../commands/approval.js'
 import type { ApprovalOptions, SharedOptions } from '../commands/options.js'
 import { type Config, type ConfigDefaults, type ConfigFlags, draftConfig, parseConfig } from '../config/index.js'
@@ -54,7 +54,7 @@ interface Cloud {
 export async function openSession(
   command: string,
   options: SharedOptions & ApprovalOptions,
-  access: 'read' | 'write',
+  access: Access,
   { environment: processEnvironment, signal, say, asksOnLoopback }: Surroundings
 ): Promise<Session> {
   const configFile = options.config ?? 'confrouter.yaml'
@@ -151,11 +151,11 @@ async function refuseOtherCloud(stateDir: string, cloud: string): Promise<void> 
 
 /** A look starts nothing: without a running emulator there is nothing to look at. */
 async function emulatorFor(
-  access: 'read' | 'write',
+  access: Access,
   options: EmulatorOptions,
   signal: AbortSignal
 ): Promise<EmulatorEnvironment> {
-  if (access === 'write') return ensureEmulator(options, signal)
+  if (access !== 'read') return ensureEmulator(options, signal)
   const running = await runningEmulator(options.stateDir)
   if (running !== undefined) return running
   throw new UserError('machine', 'emulator.not-running', `no emulator runs for ${options.stateDir}`, {
@@ -193,8 +193,11 @@ export async function readConfigFile(file: string, wasNamed: boolean): Promise<s
   }
 }
 
-export function flagsOf({ cloud, local, engine }: SharedOptions): ConfigFlags {
-  const others = engine === undefined ? {} : { 'policy.engine': engine }
+export function flagsOf({ cloud, local, engine, strategy }: SharedOptions): ConfigFlags {
+  const others = {
+    ...(engine === undefined ? {} : { 'policy.engine': engine }),
+    ...(strategy === undefined ? {} : { 'upgrade.strategy': strategy })
+  }
   if (local !== true) return cloud === undefined ? others : { ...others, cloud }
   if (cloud !== undefined && cloud !== 'local') {
     throw new UserError('usage', 'usage.conflict', `--local and --cloud ${cloud} exclude each other`, {
@@ -250,6 +253,8 @@ export function loopbackConfig(
           },
           ...(hasOpenAiKey ? { openai: { apiKey: { env: 'OPENAI_API_KEY' }, default: true } } : {})
         },
+        // Nobody on this machine keeps an address for long.
+        upgrade: { strategy: 'blue-green', drainSeconds: 1 },
         smoke: { model: 'loopback:echo' }
       }
     }

@@ -35,6 +35,11 @@ export interface Config {
   readonly access: AccessConfig
   readonly providers: Readonly<Record<string, ProviderConfig>>
   readonly router: RouterConfig
+  readonly upgrade: {
+    readonly strategy: 'blue-green' | 'replace'
+    /** How long the old group goes on after the address has moved. */
+    readonly drainSeconds: number
+  }
   readonly smoke: { readonly model?: string | undefined }
   readonly encryption: 'optional' | 'required'
   readonly operator: { readonly role: 'administrator' | 'crypto-officer' }

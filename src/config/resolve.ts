@@ -119,6 +119,10 @@ function fill(raw: RawConfig, report: Report): Config {
     },
     providers: Object.fromEntries(providers),
     router: fillRouter(raw.router, mode),
+    upgrade: {
+      strategy: raw.upgrade?.strategy ?? builtInDefaults.upgradeStrategy,
+      drainSeconds: raw.upgrade?.drainSeconds ?? builtInDefaults.upgradeDrainSeconds
+    },
     smoke: present({ model: raw.smoke?.model }),
     encryption: raw.encryption ?? builtInDefaults.encryption,
     operator: { role: raw.operator?.role ?? builtInDefaults.operatorRole },

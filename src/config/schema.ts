@@ -51,7 +51,10 @@ export const builtInDefaults = {
   openRateLimitPerMinute: 60,
   encryption: 'optional',
   operatorRole: 'administrator',
-  tlsOnly: false
+  tlsOnly: false,
+  upgradeStrategy: 'blue-green',
+  /** Longer than the minute for which a DNS answer of a container group is kept. */
+  upgradeDrainSeconds: 90
 } as const
 
 /** More is no longer a fallback: each one may take as long as the call itself. */
@@ -204,6 +207,14 @@ export const rawSchema = section({
     ),
     limits: section(numbers(routerLimits)).describe('What the router takes at most.')
   }).describe('How the router serves.'),
+  upgrade: section({
+    strategy: choice(['blue-green', 'replace'])
+      .meta({ default: builtInDefaults.upgradeStrategy })
+      .describe('blue-green starts the new group beside the old one; replace deletes the old one first.'),
+    drainSeconds: whole(0, 86_400, 'a whole number of seconds')
+      .meta({ default: builtInDefaults.upgradeDrainSeconds })
+      .describe('How long the old group goes on after callers were told the new address.')
+  }).describe('How a running group gives way to one with other host data.'),
   smoke: section({
     model: text(nameRules.model).describe('Model of the sealed chat call that ends a deployment.')
   }).describe('The smoke test.'),

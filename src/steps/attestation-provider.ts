@@ -1,4 +1,5 @@
 import { createAttestationProvider, getAttestationProvider } from '../azure/attestation.js'
+import { diffProperties } from '../plan/properties.js'
 import { recordCreated, resourceId } from './created.js'
 import type { Step } from './run.js'
 
@@ -16,6 +17,7 @@ export const attestationStep: Step<'attestation'> = {
     return {
       action: 'create',
       reason: `creating "${attestation.name}"`,
+      properties: diffProperties({}, { name: attestation.name, location }),
       async apply() {
         await recordCreated(run, resourceId(run, 'Microsoft.Attestation/attestationProviders', attestation.name))
         return createAttestationProvider(run.azure, resourceGroup, attestation.name, location)

@@ -4,6 +4,7 @@ import { sha256Hex } from '../base/digest.js'
 import { canonicalJson } from '../base/json.js'
 import { UserError } from '../base/user-error.js'
 import { buildNativeImage, ImageError, type NativeBase } from '../image/index.js'
+import { diffProperties } from '../plan/properties.js'
 import { describeSource, routerConfig, routerImage, routerLabels, type RouterLabels } from '../release/index.js'
 import { writeBuiltRelease } from './release-file.js'
 import type { Note, Outputs, Run, Step } from './run.js'
@@ -30,6 +31,10 @@ export const imageStep: Step<'image'> = {
       action: known === undefined ? 'create' : 'update',
       reason:
         known === undefined ? `building with ${image.builder}` : 'the source or the image is not what was built last',
+      properties: diffProperties(
+        { inputs: known?.inputs, reference: known?.reference },
+        { inputs, reference: '(known after build)' }
+      ),
       async apply(note) {
         const output = pinned(image.repository, await build(run, note))
         await run.state.update((state) => ({ ...state, image: { inputs, reference: output.reference } }))

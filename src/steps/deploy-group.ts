@@ -5,6 +5,8 @@ import { sha256Hex } from '../base/digest.js'
 import { decodeBase64 } from '../base/encoding.js'
 import { canonicalJson } from '../base/json.js'
 import { UserError } from '../base/user-error.js'
+import { groupChanges } from '../plan/group-properties.js'
+import type { PropertyChange } from '../plan/properties.js'
 import { tlsPortVariable } from '../plan/router-environment.js'
 import { publicPorts } from '../plan/router-ports.js'
 import { sealedSecretsVariable } from '../plan/template.js'
@@ -12,6 +14,7 @@ import { startProblem } from './container-start.js'
 import { recordCreated, resourceId } from './created.js'
 import { denialError } from '../azure/policy-denial.js'
 import { findDenial } from './denial.js'
+import { activeGroupName } from './generation.js'
 import type { Note, Outputs, Results, Run, Step } from './run.js'
 import { makeBundle, planSecrets, secretsKeys } from './sealed-secrets.js'
 
@@ -21,22 +24,38 @@ export const deployStep: Step<'deploy'> = {
   title: 'container group',
   needs: ['policy', 'key', 'vault', 'signing-key', 'identity', 'roles'],
   async observe(run, results) {
-    const { containerGroup, resourceGroup } = run.config
-    const group = await getContainerGroup(run.azure, resourceGroup, containerGroup.name)
+    const { resourceGroup } = run.config
+    const name = activeGroupName(run)
+    const group = await getContainerGroup(run.azure, resourceGroup, name)
     const differences = group === undefined ? [] : await differencesOf(run, results, group)
     if (group !== undefined && differences.length === 0) return { action: 'none', output: outputOf(run, group) }
     const mustReplace = differences.some(({ immutable }) => immutable)
     return {
       action: group === undefined ? 'create' : mustReplace ? 'replace' : 'update',
-      reason:
-        group === undefined ? `creating "${containerGroup.name}"` : differences.map(({ text }) => text).join(', '),
+      reason: group === undefined ? `creating "${name}"` : differences.map(({ text }) => text).join(', '),
       ...(group === undefined ? {} : { existing: existingOutput(run, group) }),
+      properties: groupProperties(results, group, differences),
       apply: (note) => deploy(run, results, { mustReplace, deployedText: sealedTextOf(group) }, note)
     }
   }
 }
 
+/** What the template would change, and what is no property of the template: secrets, a failure, an unfinished start. */
+function groupProperties(
+  results: Results,
+  group: ContainerGroup | undefined,
+  differences: readonly Difference[]
+): readonly PropertyChange[] {
+  const { template, hostData } = results.get('policy')
+  const observed = group === undefined ? undefined : { group, hostData: hostDataOfGroup(group) }
+  const changes = groupChanges(observed, { template, hostData })
+  const more = differences.flatMap(({ property }) => (property === undefined ? [] : [property]))
+  return [...changes, ...more]
+}
+
 interface Difference {
+  /** Where no property of the template says it. */
+  readonly property?: PropertyChange
   readonly text: string
   /** Azure cannot change it in place: the group is deleted and created again. */
   readonly immutable: boolean
@@ -47,16 +66,17 @@ async function differencesOf(run: Run, results: Results, group: ContainerGroup):
   const router = group.containers.find(({ name }) => name === 'router')
   const skr = group.containers.find(({ name }) => name === 'skr')
   const denial = findDenial(group)
-  const immutable: readonly (readonly [boolean, string])[] = [
-    [denial === undefined, denial === undefined ? '' : denialError(group.name, denial).problem],
+  const state: PropertyChange = { property: 'state', from: group.state, to: 'Running', forces: 'replace' }
+  const immutable: readonly (readonly [boolean, string, PropertyChange?])[] = [
+    [denial === undefined, denial === undefined ? '' : denialError(group.name, denial).problem, state],
     [hostDataOfGroup(group) === results.get('policy').hostData, 'its CCE policy is another one'],
     [router?.cpu === containerGroup.cpu && router?.memoryGb === containerGroup.memoryGb, 'its size differs'],
     [skr?.cpu === sidecar.cpu && skr?.memoryGb === sidecar.memoryGb, 'its sidecar’s size differs'],
     [samePorts(group.ports, publicPorts(run.config)), 'its port differs'],
     [group.restartPolicy === 'Always', 'its restart policy differs'],
     [sameIds(group.identityIds, [results.get('identity').id]), 'its identity differs'],
-    [group.provisioningState !== 'Failed' && group.state !== 'Failed', 'it failed'],
-    [group.state !== 'Stopped', 'it is stopped']
+    [group.provisioningState !== 'Failed' && group.state !== 'Failed', 'it failed', state],
+    [group.state !== 'Stopped', 'it is stopped', state]
   ]
   const { deployment } = run.state.get()
   const isFinished = deployment === undefined && group.state === 'Running' && group.ip !== undefined
@@ -64,11 +84,29 @@ async function differencesOf(run: Run, results: Results, group: ContainerGroup):
   const plan = await planSecrets(run, secretsKeys(results), sealed)
   const secretsAreCurrent = plan.isCurrent && plan.current?.text === sealed
   return [
-    ...immutable.flatMap(([same, text]) => (same ? [] : [{ text, immutable: true }])),
+    ...immutable.flatMap(([same, text, property]) =>
+      same ? [] : [{ text, immutable: true, ...(property === undefined ? {} : { property }) }]
+    ),
     ...(group.dnsLabel === containerGroup.dnsLabel ? [] : [{ text: 'its DNS label differs', immutable: false }]),
-    ...(secretsAreCurrent ? [] : [{ text: 'its provider keys differ', immutable: false }]),
+    ...(secretsAreCurrent
+      ? []
+      : [
+          {
+            text: 'its provider keys differ',
+            immutable: false,
+            property: { property: 'router.env.CONFROUTER_SECRETS', from: '(sealed)', to: '(sealed anew)' }
+          }
+        ]),
     // Left by a run that was killed: what it began is waited for or resumed.
-    ...(isFinished ? [] : [{ text: 'its deployment is not finished', immutable: false }])
+    ...(isFinished
+      ? []
+      : [
+          {
+            text: 'its deployment is not finished',
+            immutable: false,
+            property: { property: 'state', from: group.state, to: 'Running' }
+          }
+        ])
   ]
 }
 
@@ -77,7 +115,7 @@ function sealedTextOf(group: ContainerGroup | undefined): string | undefined {
 }
 
 /** HOST_DATA that the platform measures for a group: SHA-256 of the policy's text. */
-function hostDataOfGroup(group: ContainerGroup): string | undefined {
+export function hostDataOfGroup(group: ContainerGroup): string | undefined {
   if (group.ccePolicy === undefined) return undefined
   try {
     return sha256Hex(decodeBase64(group.ccePolicy, 'ccePolicy'))
@@ -225,18 +263,26 @@ function existingOutput(run: Run, group: ContainerGroup): Outputs['deploy'] {
 }
 
 function outputOf(run: Run, group: ContainerGroup): Outputs['deploy'] {
+  return { ...endpointsOfGroup(run, group), group: group.name, hostData: hostDataOfGroup(group) ?? '(no policy)' }
+}
+
+/** Where the group's router is reached. Throws `aci.no-address` while it has no address. */
+export function endpointsOfGroup(
+  run: Pick<Run, 'config'>,
+  group: ContainerGroup
+): Pick<Outputs['deploy'], 'endpoint' | 'tlsEndpoint'> {
   const host = group.fqdn ?? group.ip
   if (host === undefined) {
     throw new UserError('cloud', 'aci.no-address', `container group "${group.name}" has no public address`, {
       next: ['confrouter up']
     })
   }
-  return { ...endpointsOf(run, group, host), hostData: hostDataOfGroup(group) ?? '(no policy)' }
+  return endpointsOf(run, group, host)
 }
 
 /** By what the group's router was told: the group may be another one than the configuration wants. */
 function endpointsOf(
-  run: Run,
+  run: Pick<Run, 'config'>,
   group: ContainerGroup,
   host: string
 ): Pick<Outputs['deploy'], 'endpoint' | 'tlsEndpoint'> {

@@ -1,4 +1,5 @@
 import { createIdentity, getIdentity } from '../azure/identity.js'
+import { diffProperties } from '../plan/properties.js'
 import { recordCreated, resourceId } from './created.js'
 import type { Step } from './run.js'
 
@@ -13,6 +14,7 @@ export const identityStep: Step<'identity'> = {
     return {
       action: 'create',
       reason: `creating "${identity.name}"`,
+      properties: diffProperties({}, { name: identity.name, location }),
       async apply() {
         await recordCreated(run, resourceId(run, 'Microsoft.ManagedIdentity/userAssignedIdentities', identity.name))
         return createIdentity(run.azure, resourceGroup, identity.name, location)

@@ -17,6 +17,9 @@ export { type DoctorCheck, type DoctorReport, examine, verdictOf } from './docto
 export { azureChecks } from './doctor-azure.js'
 export { configCheck, type Machine, machineChecks, portCheck, toolChecks } from './doctor-machine.js'
 export { noteToStep, type Progress, RunResults, runSteps, type StepReport } from './graph.js'
+export type { ChainLink } from './digest-chain.js'
+export { type Look, lookAt } from './look.js'
+export { makePlan } from './make-plan.js'
 export { takeLock } from './lock.js'
 export { trustChanges } from './release-key.js'
 export { OtherTlsKey } from './router-call.js'
@@ -26,7 +29,8 @@ export { requireProviderKeys } from './sealed-secrets.js'
 export { SmokeError } from './smoke-test.js'
 export { openState, otherDeployment, type State, type StateFile, recordedDeployment, stateOwner } from './state.js'
 export { describeSoftDeleted, type SoftDeleted, type SoftDeletedChoice, softDeletedNames } from './soft-deleted.js'
-export { type Survey, surveySteps } from './survey.js'
+export { surveySteps } from './survey.js'
+export type { TrustAnswer } from './trust-question.js'
 
 /** Every step, in the order in which a reader expects to see them; `needs` decides the order of work. */
 export const allSteps: readonly Step[] = [

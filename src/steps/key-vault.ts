@@ -7,6 +7,7 @@ import {
   type Vault,
   vaultNameProblem
 } from '../azure/key-vault.js'
+import { diffProperties } from '../plan/properties.js'
 import type { Config } from '../config/index.js'
 import { UserError } from '../base/user-error.js'
 import { recordCreated, resourceId } from './created.js'
@@ -46,6 +47,15 @@ export const keyVaultStep: Step<'vault'> = {
           : purge
             ? `purging the deleted vault "${keyVault.name}", which cannot be undone, and creating it anew`
             : `recovering the deleted vault "${keyVault.name}"`,
+      properties: diffProperties(deleted === undefined ? {} : { state: 'deleted' }, {
+        ...(deleted === undefined ? {} : { state: purge ? 'purged and created anew' : 'recovered' }),
+        name: keyVault.name,
+        location,
+        sku: 'premium',
+        authorization: 'RBAC',
+        purgeProtection: String(keyVault.purgeProtection),
+        retentionDays: String(keyVault.retentionDays)
+      }),
       async apply(note) {
         if (purge) {
           note('purging the deleted vault')

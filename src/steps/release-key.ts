@@ -1,6 +1,8 @@
 import { createKey, getKey, updateReleasePolicy, type VaultAccess, type VaultKey } from '../azure/vault-key.js'
 import { canonicalJson } from '../base/json.js'
+import { sha256Hex } from '../base/digest.js'
 import { UserError } from '../base/user-error.js'
+import { diffProperties, type Properties } from '../plan/properties.js'
 import { hostDataOf, parseReleasePolicy, sameReleasePolicy } from '../policy/index.js'
 import type { Note, Results, Run, Step, TrustChange } from './run.js'
 
@@ -22,6 +24,16 @@ export const keyStep: Step<'key'> = {
       return {
         action: 'create',
         reason: `creating "${wanted.name}", RSA-HSM ${wanted.size}, exportable under the release policy`,
+        properties: diffProperties(
+          {},
+          {
+            name: wanted.name,
+            type: 'RSA-HSM',
+            size: String(wanted.size),
+            exportable: 'true',
+            ...policyProperties(releasePolicy)
+          }
+        ),
         async apply(say) {
           const created = await createKey({ ...vault, onWait: say }, wanted.name, {
             size: wanted.size,
@@ -38,6 +50,8 @@ export const keyStep: Step<'key'> = {
       action: 'update',
       reason: `binding it to host data ${results.get('policy').hostData}`,
       existing: key,
+      planned: { ...key, releasePolicy },
+      properties: diffProperties(policyProperties(key.releasePolicy), policyProperties(releasePolicy)),
       apply: async (say) => remember(run, await bind(run, { ...vault, onWait: say }, key, releasePolicy))
     }
   }
@@ -71,7 +85,17 @@ export function changesBetween(before: string | undefined, after: string): reado
   return changes
 }
 
-function authoritiesOf(releasePolicy: string): readonly string[] {
+/** A release policy in the terms of a plan. What has no name of its own is told apart by the hash of the whole. */
+function policyProperties(releasePolicy: string | undefined): Properties {
+  if (releasePolicy === undefined) return {}
+  return {
+    'released to host data': [...pinsOf(releasePolicy)].sort().join(', '),
+    'believed authority': [...new Set(authoritiesOf(releasePolicy))].sort().join(', '),
+    'release policy': `sha256:${sha256Hex(releasePolicy)}`
+  }
+}
+
+export function authoritiesOf(releasePolicy: string): readonly string[] {
   try {
     return parseReleasePolicy(releasePolicy).anyOf.map(({ authority }) => authority.replace(/\/$/, ''))
   } catch {

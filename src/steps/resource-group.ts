@@ -1,6 +1,7 @@
 import { createResourceGroup, getResourceGroup } from '../azure/resource-group.js'
 import { registerProvider, unregisteredProviders } from '../azure/resource-providers.js'
 import { UserError } from '../base/user-error.js'
+import { diffProperties } from '../plan/properties.js'
 import { recordCreated, resourceGroupId } from './created.js'
 import type { Step } from './run.js'
 
@@ -32,6 +33,11 @@ export const resourceGroupStep: Step<'resource-group'> = {
     return {
       action: group === undefined ? 'create' : 'update',
       reason: unregistered.length > 0 ? `registering ${unregistered.join(', ')}` : `creating it in ${location}`,
+      planned: group ?? { id: resourceGroupId(run), name, location },
+      properties: [
+        ...(group === undefined ? diffProperties({}, { name, location }) : []),
+        ...unregistered.map((namespace) => ({ property: namespace, from: 'not registered', to: 'registered' }))
+      ],
       async apply() {
         await Promise.all(unregistered.map((namespace) => registerProvider(run.azure, namespace)))
         if (group !== undefined) return group

@@ -49,6 +49,7 @@ export const rolesStep: Step<'roles'> = {
     return {
       action: 'create',
       reason: `assigning ${missing.map(({ role }) => `"${role}"`).join(' and ')}`,
+      properties: missing.map(({ role, principalId }) => ({ property: role, from: null, to: principalId })),
       async apply() {
         await Promise.all(
           missing.map(async (assignment) => {

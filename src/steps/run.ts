@@ -7,6 +7,7 @@ import type { Sha256Hex } from '../base/digest.js'
 import type { AttestationProvider } from '../azure/attestation.js'
 import type { Identity } from '../azure/identity.js'
 import type { Vault } from '../azure/key-vault.js'
+import type { PropertyChange } from '../plan/properties.js'
 import type { ResourceGroup } from '../azure/resource-group.js'
 import type { SigningKey } from '../azure/signing-key.js'
 import type { VaultKey } from '../azure/vault-key.js'
@@ -114,6 +115,8 @@ export interface Outputs {
     /** The plain one, or the one with TLS if the group's address has no other. */
     readonly endpoint: string
     readonly tlsEndpoint?: string
+    /** Name of the container group. */
+    readonly group: string
     /** SHA-256 of the policy that the group was deployed with, which may differ from the one computed in this run. */
     readonly hostData: string
   }
@@ -168,6 +171,10 @@ export type Finding<T> =
       readonly reason: string
       /** What is there now, if anything: enough to test it, not enough to build on it. */
       readonly existing?: T
+      /** What it will give, where that is known before it is done: later steps are then planned against it. */
+      readonly planned?: T
+      /** What differs, one by one. No secret is among it. */
+      readonly properties?: readonly PropertyChange[]
       apply(note: Note): Promise<T>
     }
 

@@ -153,7 +153,7 @@ export async function checkEvidence(
 }
 
 /** What is asked of others, the signing keys of the attestation provider above all, needs a certificate that an authority vouches for. */
-function fetchFor(run: Run, router: RouterAddress): typeof fetch {
+export function fetchFor(run: Run, router: RouterAddress): typeof fetch {
   const { origin } = new URL(router.url)
   return (input, init) => {
     const url = new URL(input instanceof Request ? input.url : input)

@@ -8,6 +8,46 @@ import { UserError } from '../base/user-error.js'
  * What a run leaves for the next one. A hint, never the truth: Azure is asked each time. It holds
  * ids, digests and sealed data, no secret.
  */
+/** One deployment as it was made: what a later one is compared with, and what can be gone back to. */
+export interface Generation {
+  /** `containerGroup.name` of the configuration; the group's own name may have the host data at its end. */
+  readonly base: string
+  readonly group: string
+  readonly hostData: string
+  /** The router's image, pinned. */
+  readonly image: string
+  /** Of the template's bytes exactly as they were submitted; they are kept in `generations/HASH.json`. */
+  readonly templateSha256: string
+  /** For each provider with a key, a mark that changes with the key and does not tell it. */
+  readonly secretMarks: Readonly<Record<string, string>>
+  /** UTC, ISO 8601. */
+  readonly deployedAt: string
+}
+
+/** An upgrade that is under way; while it is recorded the key may be released to both sides. */
+export interface UpgradeState {
+  readonly strategy: 'blue-green' | 'replace'
+  readonly direction: 'upgrade' | 'rollback'
+  readonly reason?: string
+  readonly from: { readonly group: string; readonly hostData: string; readonly endpoint?: string }
+  readonly to: { readonly group: string; readonly hostData: string }
+  /** The phase that is to be done next. */
+  readonly phase: string
+  /** UTC, ISO 8601. */
+  readonly openedAt: string
+  /** Why the last attempt at the phase ended, in one sentence. */
+  readonly failure?: string
+}
+
+/** What happened to the pin, oldest first. */
+export interface PinChange {
+  readonly at: string
+  readonly what: 'upgrade' | 'rollback'
+  readonly from: string
+  readonly to: string
+  readonly reason?: string
+}
+
 export interface State {
   readonly version: 1
   /** Deployment that this state belongs to; another name or cloud needs another state directory. */
@@ -21,6 +61,12 @@ export interface State {
   readonly deployed?: { readonly hostData: string; readonly sealedSecrets: string }
   /** The newest signed bundle, and by name where each value came from: see sealed-secrets.ts. */
   readonly secrets?: { readonly bundle: string; readonly marks: Readonly<Record<string, string>> }
+  /** The group that serves. */
+  readonly active?: Generation
+  /** The one before it, which `rollback` goes back to. */
+  readonly previous?: Generation
+  readonly upgrade?: UpgradeState
+  readonly history?: readonly PinChange[]
   readonly endpoint?: string
   readonly tlsEndpoint?: string
   readonly keyId?: string

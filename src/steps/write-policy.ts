@@ -1,8 +1,10 @@
 import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { sha256Hex } from '../base/digest.js'
 import type { JsonObject } from '../base/json.js'
 import { strictTrustPolicy, type TrustPolicy } from '../client/index.js'
 import { type Image, imageFacts, writeTextsAtomically } from '../image/index.js'
+import { diffProperties, type PropertyChange } from '../plan/properties.js'
 import { fillTemplate } from '../plan/template.js'
 import { createReleasePolicy, encodeReleasePolicy, type ImageFacts } from '../policy/index.js'
 import { type ImageLayers, publicTemplate } from '../release/index.js'
@@ -25,12 +27,15 @@ export const policyStep: Step<'policy'> = {
     const stale = await staleFiles(output.files, texts)
     for (const warning of output.warnings) note(warning)
     if (stale.length === 0 && sidecar.isRecorded) return { action: 'none', output }
+    const properties = await fileChanges(output, texts)
     return {
-      action: stale.length === Object.keys(fileNames).length ? 'create' : 'update',
+      action: properties.length > 0 && properties.every(({ from }) => from === null) ? 'create' : 'update',
       reason:
         stale.length === 0
           ? 'recording the sidecar’s digest'
           : `writing ${stale.map((file) => fileNames[file]).join(', ')}`,
+      planned: output,
+      properties,
       async apply() {
         await run.state.update((state) => ({
           ...state,
@@ -166,6 +171,26 @@ async function factsOf(run: Run, references: readonly [string, ...string[]], not
   const [router] = opened
   if (router === undefined) throw new Error('the router has an image')
   return { images, router, released, warnings }
+}
+
+/** By hash: the files themselves are there to be read, and the trust chain is shown apart. */
+async function fileChanges(
+  { files }: PolicyOutput,
+  texts: Readonly<Record<FileId, string>>
+): Promise<readonly PropertyChange[]> {
+  const ids = Object.keys(fileNames) as FileId[]
+  const current = await Promise.all(ids.map((id) => readFile(files[id], 'utf8').catch(() => undefined)))
+  const hashes = (textOf: (id: FileId, index: number) => string | undefined) =>
+    Object.fromEntries(
+      ids.map((id, index) => {
+        const text = textOf(id, index)
+        return [fileNames[id], text === undefined ? undefined : `sha256:${sha256Hex(text)}`]
+      })
+    )
+  return diffProperties(
+    hashes((_id, index) => current[index]),
+    hashes((id) => texts[id])
+  )
 }
 
 async function staleFiles(

@@ -1,0 +1,51 @@
+import type { ContainerGroup } from '../azure/container-group.js'
+import { hostDataOfGroup } from './deploy-group.js'
+import { findDenial } from './denial.js'
+import { groupNameFor } from './generation.js'
+import type { RunResults } from './graph.js'
+import { pinsOf } from './release-key.js'
+import type { Run } from './run.js'
+import type { ObservedTrust } from './trust-chain.js'
+
+/** A group that serves and has to give way to one with other host data. */
+export interface WantedUpgrade {
+  readonly strategy: 'blue-green' | 'replace'
+  readonly from: { readonly group: string; readonly hostData: string }
+  /** Undefined as long as the new host data are not known. */
+  readonly to: { readonly group: string; readonly hostData: string } | undefined
+  /** Whether the old group may obtain the key now, and so for as long as the upgrade goes on. */
+  readonly isWidened: boolean
+}
+
+/**
+ * Whether `up` has to move from one running group to another. A group that is not there, does not run or was
+ * denied has no callers to lose: it is simply deployed again.
+ */
+export function findUpgrade(run: Run, results: RunResults, { group, key }: ObservedTrust): WantedUpgrade | undefined {
+  const pins = key?.releasePolicy === undefined ? [] : pinsOf(key.releasePolicy)
+  const pending = run.state.get().upgrade
+  if (pending !== undefined) {
+    const { strategy, from, to } = pending
+    return { strategy, from, to, isWidened: pins.includes(from.hostData) }
+  }
+  if (group === undefined || !serves(group)) return undefined
+  const hostData = hostDataOfGroup(group)
+  const wanted = results.has('policy') ? results.get('policy').hostData : undefined
+  if (hostData === undefined || hostData === wanted) return undefined
+  const { strategy } = run.config.upgrade
+  const { name } = run.config.containerGroup
+  return {
+    strategy,
+    from: { group: group.name, hostData },
+    to:
+      wanted === undefined
+        ? undefined
+        : { group: strategy === 'replace' ? group.name : groupNameFor(name, wanted), hostData: wanted },
+    isWidened: pins.includes(hostData)
+  }
+}
+
+/** Whether callers may have something to lose. */
+function serves(group: ContainerGroup): boolean {
+  return group.state === 'Running' && group.provisioningState !== 'Failed' && findDenial(group) === undefined
+}
