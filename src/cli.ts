@@ -9,6 +9,7 @@ import { emulatorCommand } from './commands/emulator.js'
 import { initCommand } from './commands/init.js'
 import { planCommand } from './commands/plan.js'
 import { proxyCommand } from './commands/proxy.js'
+import { rollbackCommand } from './commands/rollback.js'
 import { secretsCommand } from './commands/secrets.js'
 import { statusCommand } from './commands/status.js'
 import { verifyCommand } from './commands/verify.js'
@@ -60,6 +61,7 @@ export async function main(io: Io): Promise<number> {
     secretsCommand(execute),
     planCommand(execute),
     statusCommand(execute),
+    rollbackCommand(execute),
     downCommand(execute),
     verifyCommand(execute),
     proxyCommand(execute),

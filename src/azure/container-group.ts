@@ -1,5 +1,6 @@
 import type { ContainerGroup as SdkContainerGroup } from '@azure/arm-containerinstance'
-import { isNotFound, toUserError } from './errors.js'
+import { isAbsent } from './error-facts.js'
+import { toUserError } from './errors.js'
 import type { AzureSession } from './session.js'
 
 export interface ContainerGroup {
@@ -43,6 +44,7 @@ export interface GroupEvent {
   readonly count: number
 }
 
+/** Undefined only if Azure says that there is no such group; a call that failed is an error. */
 export async function getContainerGroup(
   azure: AzureSession,
   resourceGroup: string,
@@ -52,7 +54,7 @@ export async function getContainerGroup(
   try {
     return describe(await client.containerGroups.get(resourceGroup, name, { abortSignal: azure.signal }), name)
   } catch (error) {
-    if (isNotFound(error)) return undefined
+    if (isAbsent(error)) return undefined
     throw toUserError(error, `container group "${name}"`)
   }
 }
@@ -65,7 +67,7 @@ export async function deleteContainerGroup(azure: AzureSession, resourceGroup: s
       updateIntervalInMs: azure.environment.pollIntervalMs
     })
   } catch (error) {
-    if (!isNotFound(error)) throw toUserError(error, `container group "${name}"`, azure.takeFailedOperation())
+    if (!isAbsent(error)) throw toUserError(error, `container group "${name}"`, azure.takeFailedOperation())
   }
 }
 
@@ -79,6 +81,16 @@ export async function restartContainerGroup(azure: AzureSession, resourceGroup: 
     })
   } catch (error) {
     throw toUserError(error, `container group "${name}"`, azure.takeFailedOperation())
+  }
+}
+
+/** Stops all containers; the group stays, with its template, and has no address until it is started again. */
+export async function stopContainerGroup(azure: AzureSession, resourceGroup: string, name: string): Promise<void> {
+  const client = await azure.containers()
+  try {
+    await client.containerGroups.stop(resourceGroup, name, { abortSignal: azure.signal })
+  } catch (error) {
+    if (!isAbsent(error)) throw toUserError(error, `container group "${name}"`)
   }
 }
 

@@ -23,6 +23,17 @@ export interface AzureErrorFacts extends AzureCause {
   readonly nested: readonly AzureCause[]
 }
 
+/**
+ * Whether Azure itself says that a resource is absent: 404 with one of its own codes. A 404 without one is the
+ * word of something in between, or of another path; nothing that would be made or stopped may follow from it.
+ */
+export function isAbsent(error: unknown): boolean {
+  const facts = azureErrorFacts(error)
+  return facts?.status === 404 && absentCodes.has(facts.code)
+}
+
+const absentCodes: ReadonlySet<string> = new Set(['ResourceNotFound', 'ResourceGroupNotFound', 'NotFound'])
+
 export function isNotFound(error: unknown): boolean {
   return azureErrorFacts(error)?.status === 404
 }

@@ -21,7 +21,7 @@ export async function identityCredential(source: IdentitySource, ca: string | un
         return await credential.getToken(scopes, options)
       } catch (error) {
         // The SDK wraps it and loses what it said.
-        if (assertion?.failure !== undefined) throw assertion.failure
+        if (assertion?.failure !== undefined) throw assertion.failure as Error
         throw credentialProblem(error, { method, assertionSubject: assertion?.subject, variables: source.variables })
       }
     }

@@ -6,6 +6,7 @@ import { approvePlan, approveTrust } from './approval.js'
 import { runBuildCheck } from './build-check.js'
 import { otherForms, policyForm } from './policy-forms.js'
 import { withStrategy } from './plan.js'
+import { upgradeIfNeeded } from './upgrade.js'
 import { type ApprovalOptions, type SharedOptions, withApproval, withDeployment } from './options.js'
 
 type Options = SharedOptions & ApprovalOptions
@@ -194,14 +195,18 @@ function upCommand(execute: Execute): Command {
         if (options.smoke) requireAccessToken(session)
         const steps = options.smoke ? allSteps : allSteps.filter(({ id }) => id !== 'smoke')
         const approval = await approvePlan(app, session, options, steps)
-        const before = session.asks
-          ? await runWithProgress(app, session, 'up', withNeeds(['policy', 'roles']), {})
-          : undefined
-        if (before !== undefined) await approveTrust(app, session, before, approval)
+        const early = await runWithProgress(app, session, 'up', withNeeds(['policy', 'roles']), {})
+        await approveTrust(app, session, early, approval)
+        const done = await upgradeIfNeeded(app, session, early)
+        const before = done?.results ?? early
         const results = await runWithProgress(app, session, 'up', steps, { before })
         app.terminal.result({
           human: upSummary(session, results),
-          json: document('up', session, results, { ...upJson(results), ...approval })
+          json: document('up', session, results, {
+            ...upJson(results),
+            ...approval,
+            ...(done === undefined ? {} : { upgrade: done.upgrade })
+          })
         })
       } finally {
         await session.close()

@@ -253,8 +253,8 @@ export function loopbackConfig(
           },
           ...(hasOpenAiKey ? { openai: { apiKey: { env: 'OPENAI_API_KEY' }, default: true } } : {})
         },
-        // Nobody on this machine keeps an address for long.
-        upgrade: { strategy: 'blue-green', drainSeconds: 1 },
+        // The same address after every change is worth more here than no gap, and not every machine has a second one.
+        upgrade: { strategy: 'replace', drainSeconds: 1 },
         smoke: { model: 'loopback:echo' }
       }
     }

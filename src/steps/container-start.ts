@@ -4,11 +4,14 @@ import { denialError } from '../azure/policy-denial.js'
 import { findDenial } from './denial.js'
 import type { Run } from './run.js'
 
+/** A container that was started again this often does not run, whatever the group says. */
+export const failingRestarts = 2
+
 /** Why a group does not start, from its events and the last line of what its container said; undefined if nothing is wrong. */
 export async function startProblem(run: Run, group: ContainerGroup): Promise<UserError | undefined> {
   const denial = findDenial(group)
   if (denial !== undefined) return denialError(group.name, denial)
-  const restarting = group.containers.find(({ restartCount }) => restartCount >= 2)
+  const restarting = group.containers.find(({ restartCount }) => restartCount >= failingRestarts)
   if (restarting !== undefined) return keepsEnding(run, group, restarting)
   const pull = allEvents(group).find(({ name, message }) => name === 'Failed' && /^failed to pull image/i.test(message))
   if (pull !== undefined) {

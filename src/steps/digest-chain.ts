@@ -4,7 +4,8 @@ import { UserError } from '../base/user-error.js'
 import { CheckError, strictTrustPolicy, verifyRouter } from '../client/index.js'
 import { imageFacts } from '../image/index.js'
 import { parseCcePolicy, parseReleasePolicy, hostDataOf } from '../policy/index.js'
-import { endpointsOfGroup, hostDataOfGroup } from './deploy-group.js'
+import { failingRestarts } from './container-start.js'
+import { endpointsOfGroup, hostDataOfGroup } from './group-output.js'
 import { callSeconds, routerAt, within } from './router-call.js'
 import type { Run } from './run.js'
 import { fetchFor } from './smoke-checks.js'
@@ -23,9 +24,6 @@ export interface ChainLink {
 }
 
 type Outcome = Pick<ChainLink, 'outcome' | 'from' | 'to' | 'says'>
-
-/** A container that was started again this often does not run, whatever the group says. */
-export const failingRestarts = 2
 
 /**
  * Checks every link of the chain of the group that serves: image in group = image in policy = host data in key

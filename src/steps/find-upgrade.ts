@@ -1,5 +1,5 @@
 import type { ContainerGroup } from '../azure/container-group.js'
-import { hostDataOfGroup } from './deploy-group.js'
+import { hostDataOfGroup } from './group-output.js'
 import { findDenial } from './denial.js'
 import { groupNameFor } from './generation.js'
 import type { RunResults } from './graph.js'

@@ -20,14 +20,34 @@ export { noteToStep, type Progress, RunResults, runSteps, type StepReport } from
 export type { ChainLink } from './digest-chain.js'
 export { type Look, lookAt } from './look.js'
 export { makePlan } from './make-plan.js'
+export {
+  groupForRollback,
+  policyOfGeneration,
+  rollbackTarget,
+  type SecretChange,
+  secretsChangedSince
+} from './rollback.js'
+export { abandonUpgrade, pendingUpgrade, redirectUpgrade } from './settle-upgrade.js'
+export { findUpgrade, type WantedUpgrade } from './find-upgrade.js'
+export { groupNameFor } from './generation.js'
+export { isAnybodyServing, observeTrust } from './trust-chain.js'
+export { type PhaseReport, runUpgrade, upgradePhases } from './upgrade.js'
 export { takeLock } from './lock.js'
-export { trustChanges } from './release-key.js'
+export { keyChanges, trustChanges } from './release-key.js'
 export { OtherTlsKey } from './router-call.js'
 export * from './run.js'
 export { listSecrets, rotateSecrets, type SecretsList, setSecrets } from './secrets.js'
 export { requireProviderKeys } from './sealed-secrets.js'
 export { SmokeError } from './smoke-test.js'
-export { openState, otherDeployment, type State, type StateFile, recordedDeployment, stateOwner } from './state.js'
+export {
+  type Generation,
+  openState,
+  otherDeployment,
+  type State,
+  type StateFile,
+  recordedDeployment,
+  stateOwner
+} from './state.js'
 export { describeSoftDeleted, type SoftDeleted, type SoftDeletedChoice, softDeletedNames } from './soft-deleted.js'
 export { surveySteps } from './survey.js'
 export type { TrustAnswer } from './trust-question.js'

@@ -14,7 +14,7 @@ import {
   type ReleaseImage,
   type ReleaseSource
 } from '../release/index.js'
-import type { Note, Outputs, Run } from './run.js'
+import type { Note, Outputs, Run, ProviderKeys } from './run.js'
 
 export function releaseFile(run: Run): string {
   return join(run.policyDirectory, 'release.json')
@@ -113,9 +113,9 @@ const shortestSecret = 16
  */
 async function refuseSecrets(run: Run, text: string): Promise<void> {
   // This step needs no keys: where they cannot be read, they cannot have been written into anything either.
-  const keys = await run.providerKeys().catch(() => ({}))
+  const { values } = await run.providerKeys().catch((): Pick<ProviderKeys, 'values'> => ({ values: {} }))
   const secrets = [
-    ...Object.entries(keys).map(([provider, key]) => [`the key of provider ${provider}`, key] as const),
+    ...Object.entries(values).map(([provider, key]) => [`the key of provider ${provider}`, key] as const),
     ...(run.accessToken === undefined ? [] : [['CONFROUTER_ACCESS_TOKEN', run.accessToken] as const])
   ]
   const found = secrets.find(([, secret]) => secret.length >= shortestSecret && text.includes(secret))

@@ -59,8 +59,18 @@ export const keyStep: Step<'key'> = {
 
 /** What would change in who can obtain the key; empty if there is no key yet or it is bound as wanted. */
 export async function trustChanges(run: Run, results: Results, note: Note): Promise<readonly TrustChange[]> {
+  return keyChanges(run, results, results.get('policy').releasePolicy, note)
+}
+
+/** The same for any release policy. */
+export async function keyChanges(
+  run: Run,
+  results: Results,
+  releasePolicy: string,
+  note: Note
+): Promise<readonly TrustChange[]> {
   const key = await getKey(vaultAccess(run, results, note), run.config.key.name)
-  return key === undefined ? [] : changesBetween(key.releasePolicy, results.get('policy').releasePolicy)
+  return key === undefined ? [] : changesBetween(key.releasePolicy, releasePolicy)
 }
 
 /**
@@ -113,7 +123,7 @@ export function pinsOf(releasePolicy: string): readonly string[] {
   }
 }
 
-function vaultAccess(run: Run, results: Results, note: Note): VaultAccess {
+export function vaultAccess(run: Run, results: Results, note: Note): VaultAccess {
   return { azure: run.azure, vaultUri: results.get('vault').vaultUri, onWait: note }
 }
 
@@ -122,8 +132,21 @@ async function remember(run: Run, key: VaultKey): Promise<VaultKey> {
   return key
 }
 
-/** Updates the policy if it differs, and believes only what the vault then says it keeps. */
-async function bind(run: Run, vault: VaultAccess, key: VaultKey, releasePolicy: string): Promise<VaultKey> {
+function bind(run: Run, vault: VaultAccess, key: VaultKey, releasePolicy: string): Promise<VaultKey> {
+  return bindKey(run, vault, key, releasePolicy, changesBetween(key.releasePolicy, releasePolicy))
+}
+
+/**
+ * Updates the policy if it differs, once every change of trust in `approve` is approved, and believes only what
+ * the vault says when it is asked for the key again.
+ */
+export async function bindKey(
+  run: Run,
+  vault: VaultAccess,
+  key: VaultKey,
+  releasePolicy: string,
+  approve: readonly TrustChange[]
+): Promise<VaultKey> {
   refuseUnusable(key, run.config.key.size)
   if (isBound(key, releasePolicy)) return key
   if (key.immutablePolicy) {
@@ -136,9 +159,10 @@ async function bind(run: Run, vault: VaultAccess, key: VaultKey, releasePolicy: 
       }
     )
   }
-  for (const change of changesBetween(key.releasePolicy, releasePolicy)) await run.approveTrust(change)
-  const updated = await updateReleasePolicy(vault, key, releasePolicy)
-  if (isBound(updated, releasePolicy)) return updated
+  for (const change of approve) await run.approveTrust(change)
+  await updateReleasePolicy(vault, key, releasePolicy)
+  const updated = await getKey(vault, key.name)
+  if (updated?.id === key.id && isBound(updated, releasePolicy)) return updated
   throw new UserError(
     'cloud',
     'key.policy-not-kept',

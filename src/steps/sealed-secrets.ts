@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto'
-import { getContainerGroup } from '../azure/container-group.js'
+import { type ContainerGroup, getContainerGroup } from '../azure/container-group.js'
 import { signWithVault } from '../azure/signing-key.js'
 import type { VaultKey } from '../azure/vault-key.js'
 import { UserError } from '../base/user-error.js'
@@ -14,6 +14,7 @@ import {
   type SecretsBundle,
   signSecrets
 } from '../seal/signed-secrets.js'
+import { activeGroupName } from './generation.js'
 import type { Note, Outputs, ProviderKeys, Results, Run } from './run.js'
 
 /** What a bundle is sealed to and signed by. */
@@ -134,6 +135,18 @@ export async function makeBundle(
   return { ...bundle, text }
 }
 
+/** The bundle for the next deployment: the one that is there, or a new one if it does not hold what is needed. */
+export async function bundleForGroup(
+  run: Run,
+  results: Results,
+  deployedText: string | undefined,
+  note: Note
+): Promise<CurrentBundle> {
+  const keys = secretsKeys(results)
+  const plan = await planSecrets(run, keys, deployedText)
+  return plan.isCurrent && plan.current !== undefined ? plan.current : makeBundle(run, keys, plan, note)
+}
+
 /**
  * The newest bundle of this deployment: what was recorded, or what the container group has, if the state
  * is of another machine. What is not signed by our key for this deployment does not count.
@@ -166,8 +179,11 @@ export async function ownBundle(
 
 /** The bundle that the container group has; undefined if there is no group or it has none. */
 export async function deployedBundleText(run: Run): Promise<string | undefined> {
-  const { resourceGroup, containerGroup } = run.config
-  const group = await getContainerGroup(run.azure, resourceGroup, containerGroup.name)
+  return sealedTextOf(await getContainerGroup(run.azure, run.config.resourceGroup, activeGroupName(run)))
+}
+
+/** The bundle that a container group has, as it is in its environment. */
+export function sealedTextOf(group: ContainerGroup | undefined): string | undefined {
   return group?.containers.find(({ name }) => name === 'router')?.environment[sealedSecretsVariable]
 }
 

@@ -40,10 +40,10 @@ export function checkDeployedPolicy(results: Results): string {
   )
 }
 
-export async function checkHealth(run: Run, router: RouterAddress): Promise<string> {
+export async function checkHealth(run: Run, results: Results, router: RouterAddress): Promise<string> {
   const where = `${router.url}/healthz`
   const deadline = run.now().getTime() + run.readySeconds * 1000
-  const watch = containerWatch(run)
+  const watch = containerWatch(run, results)
   for (;;) {
     const answer = await get(run, router, '/healthz')
     if (answer?.status === 200) return `${where} answers`
@@ -65,13 +65,13 @@ const pauseMs = 50
  * Looks at the containers every two seconds while the router is waited for: one that keeps ending
  * will not answer, however long the wait.
  */
-function containerWatch(run: Run): () => Promise<void> {
-  const { resourceGroup, containerGroup } = run.config
+function containerWatch(run: Run, results: Results): () => Promise<void> {
+  const { resourceGroup } = run.config
   let next = run.now().getTime() + 2000
   return async () => {
     if (run.now().getTime() < next) return
     next = run.now().getTime() + 2000
-    const group = await getContainerGroup(run.azure, resourceGroup, containerGroup.name)
+    const group = await getContainerGroup(run.azure, resourceGroup, results.get('deploy').group)
     const problem = group === undefined ? undefined : await startProblem(run, group)
     if (problem !== undefined) throw problem
   }
@@ -85,7 +85,7 @@ function isReleasedTo(results: Results): boolean {
 
 export async function checkReady(run: Run, results: Results, router: RouterAddress, note: Note): Promise<string> {
   const deadline = run.now().getTime() + run.readySeconds * 1000
-  const watch = containerWatch(run)
+  const watch = containerWatch(run, results)
   for (;;) {
     const answer = await get(run, router, '/readyz')
     if (answer?.status === 200) return 'the key is released and the secrets are open'

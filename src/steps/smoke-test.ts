@@ -90,7 +90,7 @@ async function smokeChecks(
   }
   const checks: readonly (readonly [string, () => Promise<string>])[] = [
     ['hostData', async () => checkDeployedPolicy(results)],
-    ['health', () => checkHealth(run, router)],
+    ['health', () => checkHealth(run, results, router)],
     ['ready', () => checkReady(run, results, router, note)],
     [
       'evidence',

@@ -18,8 +18,12 @@ export interface Generation {
   readonly image: string
   /** Of the template's bytes exactly as they were submitted; they are kept in `generations/HASH.json`. */
   readonly templateSha256: string
-  /** For each provider with a key, a mark that changes with the key and does not tell it. */
-  readonly secretMarks: Readonly<Record<string, string>>
+  /** Origin of the attestation service that its router goes to. */
+  readonly authority?: string
+  /** As submitted: provider keys, sealed to the released key. */
+  readonly sealedSecrets: string
+  /** For each provider with a key, the version of the bundle in which its value was sealed. */
+  readonly secretVersions: Readonly<Record<string, number>>
   /** UTC, ISO 8601. */
   readonly deployedAt: string
 }
@@ -29,8 +33,15 @@ export interface UpgradeState {
   readonly strategy: 'blue-green' | 'replace'
   readonly direction: 'upgrade' | 'rollback'
   readonly reason?: string
-  readonly from: { readonly group: string; readonly hostData: string; readonly endpoint?: string }
+  readonly from: {
+    readonly group: string
+    readonly hostData: string
+    readonly endpoint?: string
+    readonly tlsEndpoint?: string
+  }
   readonly to: { readonly group: string; readonly hostData: string }
+  /** The new group, once it was deployed. */
+  readonly built?: Generation
   /** The phase that is to be done next. */
   readonly phase: string
   /** UTC, ISO 8601. */

@@ -2,11 +2,11 @@ import { type ContainerGroup, getContainerGroup } from '../azure/container-group
 import { getKey, type VaultKey } from '../azure/vault-key.js'
 import type { TrustDelta } from '../plan/plan.js'
 import { templateImages } from '../plan/group-properties.js'
-import { hostDataOfGroup } from './deploy-group.js'
+import { hostDataOfGroup } from './group-output.js'
 import { activeGroupName } from './generation.js'
 import type { RunResults } from './graph.js'
 import { authoritiesOf, pinsOf } from './release-key.js'
-import type { Run, StepId } from './run.js'
+import type { Note, Run, StepId } from './run.js'
 import type { Survey } from './survey.js'
 
 const nothing = '(none)'
@@ -18,17 +18,24 @@ export interface ObservedTrust {
   readonly key: VaultKey | undefined
 }
 
+/** Whether there is a group that may have callers, or an upgrade between two of them. */
+export async function isAnybodyServing(run: Run): Promise<boolean> {
+  if (run.state.get().upgrade !== undefined) return true
+  return (await getContainerGroup(run.azure, run.config.resourceGroup, activeGroupName(run))) !== undefined
+}
+
 /** Looks at both. The key is read only where the roles are in place: without them the vault would be waited for. */
-export async function observeTrust(run: Run, results: RunResults): Promise<ObservedTrust> {
+export async function observeTrust(
+  run: Run,
+  results: RunResults,
+  onWait: Note = () => undefined
+): Promise<ObservedTrust> {
   const hasGroup = results.has('resource-group')
   const mayRead = results.has('vault') && results.has('roles')
   const [group, key] = await Promise.all([
     hasGroup ? getContainerGroup(run.azure, run.config.resourceGroup, activeGroupName(run)) : undefined,
     mayRead
-      ? getKey(
-          { azure: run.azure, vaultUri: results.get('vault').vaultUri, onWait: () => undefined },
-          run.config.key.name
-        )
+      ? getKey({ azure: run.azure, vaultUri: results.get('vault').vaultUri, onWait }, run.config.key.name)
       : undefined
   ])
   return { group, key }

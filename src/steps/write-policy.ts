@@ -2,7 +2,6 @@ import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { sha256Hex } from '../base/digest.js'
 import type { JsonObject } from '../base/json.js'
-import { strictTrustPolicy, type TrustPolicy } from '../client/index.js'
 import { type Image, imageFacts, writeTextsAtomically } from '../image/index.js'
 import { diffProperties, type PropertyChange } from '../plan/properties.js'
 import { fillTemplate } from '../plan/template.js'
@@ -10,6 +9,7 @@ import { createReleasePolicy, encodeReleasePolicy, type ImageFacts } from '../po
 import { type ImageLayers, publicTemplate } from '../release/index.js'
 import { groupValues } from './group-values.js'
 import { apiOf, policyOfEngine } from './policy-engines.js'
+import { trustInForce, trustOf, trustText } from './published.js'
 import { layersOf, releaseText } from './release-file.js'
 import type { Note, PolicyOutput, Results, Run, Step } from './run.js'
 
@@ -78,12 +78,7 @@ export async function derivePolicy(run: Run, results: Results, note: Note): Prom
   const made = await policyOfEngine(run, filled, facts.images)
   const { engine } = made
   const releasePolicy = encodeReleasePolicy(createReleasePolicy({ authority: attestUri, hostData: [made.hostData] }))
-  const trust: TrustPolicy = strictTrustPolicy({
-    hostData: [made.hostData],
-    maaEndpoints: [attestUri],
-    roots: run.trust.roots,
-    ...(run.trust.uvmIssuer === undefined ? {} : { uvmIssuer: run.trust.uvmIssuer })
-  })
+  const wanted = { hostData: made.hostData, authority: attestUri }
   const release = await releaseText(
     run,
     { pinned, image: facts.router },
@@ -100,7 +95,7 @@ export async function derivePolicy(run: Run, results: Results, note: Note): Prom
       hostData: made.hostData,
       template: JSON.parse(made.templateText) as JsonObject,
       releasePolicy,
-      trust,
+      trust: trustOf(run, [wanted]),
       engine,
       layers: facts.released.map(({ image, rootHashes }) => ({ image, rootHashes })),
       files: {
@@ -116,7 +111,7 @@ export async function derivePolicy(run: Run, results: Results, note: Note): Prom
       policy: made.rego,
       template: made.templateText,
       releasePolicy: `${releasePolicy}\n`,
-      trust: `${JSON.stringify(trust, null, 2)}\n`,
+      trust: trustText(trustInForce(run, wanted)),
       release
     },
     sidecar

@@ -17,12 +17,14 @@ beforeAll(async () => {
 }, 60_000)
 afterAll(() => workspace.end(), 60_000)
 
-async function ask(...args: readonly string[]) {
+const ask = (...args: readonly string[]) => askWith({}, ...args)
+
+async function askWith(more: Readonly<Record<string, string>>, ...args: readonly string[]) {
   const streams = { stdin: new PassThrough(), stdout: new PassThrough(), stderr: new PassThrough() }
   const code = await main({
     argv: [...args, '--local', '--json', '--state-dir', `${workspace.directory}/.confrouter`],
     ...(streams as unknown as Pick<Parameters<typeof main>[0], 'stdin' | 'stdout' | 'stderr'>),
-    environment: workspace.environment,
+    environment: { ...workspace.environment, ...more },
     signal: new AbortController().signal,
     asksOnLoopback: true
   })
@@ -95,6 +97,35 @@ describe('a change of trust', () => {
     expect(code).toBe(7)
     await ask('key', '--yes', '--accept-host-data', first['hostData'] as string)
   }, 30_000)
+})
+
+describe('an upgrade', () => {
+  const other = {
+    CONFROUTER_UPGRADE_STRATEGY: 'blue-green',
+    CONFROUTER_UPGRADE_DRAIN_SECONDS: '0',
+    CONFROUTER_ACCESS_RATE_LIMIT_PER_MINUTE: '77'
+  }
+
+  it('asks for the new host data once, and lets nobody else in on the way there', async () => {
+    const refused = await askWith(other, 'up', '--yes')
+    expect([refused.code, refused.document['error'].code]).toEqual([7, 'input.needed'])
+    const hostData = /--accept-host-data ([0-9a-f]{64})/.exec(refused.document['error'].next.join())![1]!
+    const done = await askWith(other, 'up', '--yes', '--accept-host-data', hostData)
+    expect(done.document['error']).toBeUndefined()
+    expect([done.code, done.document['upgrade']]).toEqual([
+      0,
+      expect.objectContaining({ from: first['hostData'], to: hostData })
+    ])
+  }, 60_000)
+
+  it('is taken back by rollback only with the old host data approved', async () => {
+    const refused = await askWith(other, 'rollback', '--reason', 'test')
+    expect([refused.code, refused.document['error'].code]).toEqual([7, 'input.needed'])
+    expect(refused.document['error'].next.join()).toContain(`--accept-host-data ${first['hostData']}`)
+    const flag = ['--accept-host-data', first['hostData'] as string]
+    const done = await askWith(other, 'rollback', '--reason', 'test', ...flag)
+    expect([done.code, done.document['to']]).toEqual([0, first['hostData']])
+  }, 60_000)
 })
 
 describe('down', () => {

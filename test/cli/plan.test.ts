@@ -23,7 +23,10 @@ beforeAll(async () => {
 afterAll(() => workspace.end(), 60_000)
 
 const configure = (limit: number) =>
-  workspace.write('confrouter.yaml', `cloud: local\naccess: { rateLimitPerMinute: ${limit} }\n`)
+  workspace.write(
+    'confrouter.yaml',
+    `cloud: local\nupgrade: { strategy: blue-green }\naccess: { rateLimitPerMinute: ${limit} }\n`
+  )
 const actions = (document: Document) =>
   (document['changes'] as { resource: string; action: string }[]).map(({ resource, action }) => `${resource} ${action}`)
 const release = async () => {

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from '@jest/globals'
-import { azureErrorFacts, isForbiddenByRbac, isNotFound, toUserError } from '../../../src/azure/errors.js'
+import { azureErrorFacts, isAbsent, isForbiddenByRbac, isNotFound, toUserError } from '../../../src/azure/errors.js'
 import { UserError } from '../../../src/base/user-error.js'
 
 const vectors = join(import.meta.dirname, '../../vectors/azure')
@@ -154,5 +154,27 @@ describe('azureErrorFacts', () => {
     const cause = { error: { code: 'Innermost', message: 'here' } }
     expect(azureErrorFacts({ statusCode: 400, details: wrap(cause, 4) })?.nested.at(-1)?.code).toBe('Innermost')
     expect(azureErrorFacts({ statusCode: 400, details: wrap(cause, 9) })?.nested.at(-1)?.code).toBe('Outer')
+  })
+})
+
+describe('isAbsent', () => {
+  const raised = (statusCode: number, code?: string) =>
+    Object.assign(new Error('x'), {
+      statusCode,
+      ...(code === undefined ? {} : { details: { error: { code, message: 'm' } } })
+    })
+
+  it.each(['ResourceNotFound', 'ResourceGroupNotFound'])('believes Azure that says %s', (code) => {
+    expect(isAbsent(raised(404, code))).toBe(true)
+  })
+
+  it.each([
+    ['a 404 of something in between', raised(404)],
+    ['a 404 with another code', raised(404, 'InvalidResourceType')],
+    ['a refusal', raised(403, 'ResourceNotFound')],
+    ['a failure of the service', raised(503, 'ServiceUnavailable')],
+    ['a broken connection', Object.assign(new Error('x'), { code: 'ECONNRESET' })]
+  ])('takes %s for a call that failed', (_name, error) => {
+    expect(isAbsent(error)).toBe(false)
   })
 })

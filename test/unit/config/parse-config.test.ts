@@ -75,6 +75,7 @@ describe('a resolved configuration', () => {
       providers: {},
       router: usualRouter,
       smoke: {},
+      upgrade: { strategy: 'blue-green', drainSeconds: 90 },
       encryption: 'optional',
       operator: { role: 'administrator' },
       emulator: {}
@@ -112,6 +113,7 @@ router:
   metrics: off
   limits: { bodyBytes: 1024, concurrentCalls: 31 }
 smoke: { model: "openai:gpt-4o-mini" }
+upgrade: { strategy: replace, drainSeconds: 0 }
 encryption: required
 operator: { role: crypto-officer }
 emulator: { port: 8443 }
@@ -153,6 +155,7 @@ emulator: { port: 8443 }
         limits: { ...usualRouter.limits, bodyBytes: 1024, concurrentCalls: 31, callsPerCaller: 4 }
       },
       smoke: { model: 'openai:gpt-4o-mini' },
+      upgrade: { strategy: 'replace', drainSeconds: 0 },
       encryption: 'required',
       operator: { role: 'crypto-officer' },
       emulator: { port: 8443 }

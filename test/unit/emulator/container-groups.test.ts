@@ -40,9 +40,9 @@ interface Echo {
   readonly pid: number
 }
 
-async function ask(port: number): Promise<Echo | false> {
+async function ask(port: number, address = '127.0.0.1'): Promise<Echo | false> {
   try {
-    return (await (await fetch(`http://127.0.0.1:${port}/`)).json()) as Echo
+    return (await (await fetch(`http://${address}:${port}/`)).json()) as Echo
   } catch {
     return false
   }
@@ -275,6 +275,41 @@ describe('container groups, driven by the real SDK client', () => {
     expect(await ask(first)).toBe(false)
     await remove('taken')
     other.close()
+  })
+
+  it('gives a second group with the same port an address of its own, and keeps both through a stop', async () => {
+    const port = await freePort()
+    const groupOf = (label: string): TestGroup => ({
+      containers: [{ name: 'app', image, environment: { PORT: String(port) }, port }],
+      label
+    })
+    const blue = await create('blue', groupOf('blue-router'))
+    const green = await create('green', groupOf('green-router'))
+    expect([blue.ipAddress?.ip, green.ipAddress?.ip, green.ipAddress?.fqdn]).toEqual([
+      '127.0.0.1',
+      '127.0.0.2',
+      '127.0.0.2'
+    ])
+    const [first, second] = [await eventually(() => ask(port)), await eventually(() => ask(port, '127.0.0.2'))]
+    expect(first.pid).not.toBe(second.pid)
+    await clients.containers.containerGroups.stop('rg', 'blue')
+    expect([await ask(port), ((await ask(port, '127.0.0.2')) as Echo).pid]).toEqual([false, second.pid])
+    await remove('blue')
+    await remove('green')
+  })
+
+  it('gives a DNS label to one group of a region, also while that one is stopped', async () => {
+    const port = await freePort()
+    const group: TestGroup = { containers: [{ name: 'app', image, environment: { PORT: String(port) }, port }] }
+    await create('holder', { ...group, label: 'one-label' })
+    await clients.containers.containerGroups.stop('rg', 'holder')
+    expect(await failureOf(create('other', { ...group, label: 'one-label' }))).toMatchObject({
+      statusCode: 400,
+      code: 'DnsNameLabelNotAvailable'
+    })
+    await remove('holder')
+    expect((await create('other', { ...group, label: 'one-label' })).provisioningState).toBe('Succeeded')
+    await remove('other')
   })
 
   it('restarts a container that ends, counts it, and keeps its log', async () => {

@@ -63,7 +63,7 @@ async function failureOf(check: Promise<unknown>): Promise<CheckFailure> {
 describe('the smoke test over TLS', () => {
   it('fetches evidence from whoever answers, verifies it, and then trusts the key in it alone', async () => {
     const address = routerAt(run, router.origin, 'any')
-    expect(await checkHealth(run, address)).toBe(`${router.origin}/healthz answers`)
+    expect(await checkHealth(run, {} as Results, address)).toBe(`${router.origin}/healthz answers`)
     const { accepted } = await checkEvidence(run, await resultsOf(), address)
     expect(accepted.tls).toBe(keyOf(router))
     const checked = await checkTls(run, router.origin, accepted)

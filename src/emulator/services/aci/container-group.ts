@@ -13,7 +13,8 @@ import {
   type Supervisor
 } from './container-supervisor.js'
 import { type ContainerEvent, withEvent } from './events.js'
-import { type GroupRecord, waiting } from './group-record.js'
+import { type GuestNetwork } from './guest-network.js'
+import { type GroupRecord, networkOf, waiting } from './group-record.js'
 import type { ContainerSpec, GroupSpec } from './group-spec.js'
 import { type ImageStore, InaccessibleImage } from './image-store.js'
 import { type Guest, newSecret, type Platform } from './platform.js'
@@ -140,6 +141,7 @@ export class GroupRuntime {
       admitted,
       restartPolicy,
       directory,
+      network: this.#network(),
       securityContext: await platform.writeSecurityContext(guest, directory),
       timing,
       clock,
@@ -148,11 +150,19 @@ export class GroupRuntime {
     })
   }
 
-  /** A group has its address to itself on Azure; here it shares 127.0.0.1 with everything else. */
+  #network(): GuestNetwork {
+    return networkOf(this.options.read())
+  }
+
+  /** A group has its address to itself on Azure; here it shares this machine's with everything else. */
   async #requirePorts({ containers }: GroupSpec): Promise<void> {
+    const { address } = this.#network()
     for (const { name, ports } of containers) {
-      const taken = await findTakenPort(ports.map(({ port }) => port))
-      if (taken !== undefined) throw new Blamed(name, new PortTaken(taken))
+      const taken = await findTakenPort(
+        ports.map(({ port }) => port),
+        address
+      )
+      if (taken !== undefined) throw new Blamed(name, new PortTaken(taken, address))
     }
   }
 
@@ -235,9 +245,12 @@ async function blaming<T>(container: string, work: () => Promise<T>): Promise<T>
 
 class PortTaken extends Error {
   override readonly name = 'PortTaken'
-  constructor(readonly port: number) {
+  constructor(
+    readonly port: number,
+    address: string
+  ) {
     super(
-      `Port ${port} on 127.0.0.1 is in use by another program of this machine; the emulator maps no ports, so the group cannot have it.`
+      `Port ${port} on ${address} is in use by another program of this machine; the emulator maps no ports, so the group cannot have it.`
     )
   }
 }

@@ -10,7 +10,8 @@ import { resourceGroupOf, resourceKey } from '../arm/resource-id.js'
 import { GroupRuntime, ProvisioningFailure } from './container-group.js'
 import { openContainerLog, type RestartTiming } from './container-supervisor.js'
 import type { LogQuery } from './container-log.js'
-import { type GroupRecord, waiting } from './group-record.js'
+import { freeAddress } from './guest-network.js'
+import { type GroupRecord, networkOf, waiting } from './group-record.js'
 import { type GroupSpec, requireUpdatable } from './group-spec.js'
 import { type ImageStore, InaccessibleImage } from './image-store.js'
 import { newSecret, type Platform } from './platform.js'
@@ -180,11 +181,13 @@ export function createContainerGroups(options: ContainerGroupsOptions): Containe
     const hostData = readHostData(spec)
     if (known) requireUpdatable(name, known.spec, spec)
     for (const { image } of spec.containers) await requireImage(images, image, name)
+    requireFreeLabel(records, key, name, spec)
     await endPackageScope(options.directory)
     const record: GroupRecord = {
       id: known?.id ?? id,
       name: known?.name ?? name,
       spec,
+      address: known?.address ?? addressFor(records, key, spec),
       secret: newSecret(),
       hostData,
       desired: 'running',
@@ -255,6 +258,32 @@ export function createContainerGroups(options: ContainerGroupsOptions): Containe
       await saved
     }
   }
+}
+
+/** The address is given once and kept: as on Azure, an update does not move a group. */
+function addressFor(records: Collection<GroupRecord>, key: string, spec: GroupSpec): string {
+  const others = records.entries().filter(([other]) => other !== key)
+  const ports = spec.containers.flatMap((container) => container.ports.map(({ port }) => port))
+  return freeAddress(
+    ports,
+    [...others].map(([, record]) => networkOf(record))
+  )
+}
+
+/** A label belongs to one group of a region, whether that one runs or not. */
+function requireFreeLabel(records: Collection<GroupRecord>, key: string, name: string, spec: GroupSpec): void {
+  const label = spec.ipAddress?.dnsNameLabel
+  if (label === undefined) return
+  const isTaken = [...records.entries()].some(
+    ([other, record]) =>
+      other !== key && record.spec.location === spec.location && record.spec.ipAddress?.dnsNameLabel === label
+  )
+  if (!isTaken) return
+  throw new ServiceError(
+    400,
+    'DnsNameLabelNotAvailable',
+    `The DNS name label '${label}' in container group '${name}' is not available in region '${spec.location}'.`
+  )
 }
 
 /** Only these are in a utility VM that could ask for a report or a token. */

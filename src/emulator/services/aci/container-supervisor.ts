@@ -7,6 +7,7 @@ import { ContainedPathError } from './contained-path.js'
 import { ContainerLog } from './container-log.js'
 import { type ContainerProcess, startProcess } from './container-process.js'
 import type { ContainerEvent } from './events.js'
+import { type GuestNetwork, inNetwork } from './guest-network.js'
 import type { RestartPolicy } from './group-spec.js'
 import type { PulledImage } from './image-store.js'
 import { securityContextVariable } from './platform.js'
@@ -27,6 +28,7 @@ export interface SupervisorOptions {
   readonly admitted: AdmittedContainer
   readonly restartPolicy: RestartPolicy
   readonly directory: string
+  readonly network: GuestNetwork
   /** The folder that the guest agent wrote for this container. */
   readonly securityContext: string
   readonly timing: RestartTiming
@@ -155,7 +157,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
 }
 
 async function run(
-  { admitted, image, directory, securityContext }: SupervisorOptions,
+  { admitted, image, directory, network, securityContext }: SupervisorOptions,
   log: ContainerLog,
   signal: AbortSignal
 ): Promise<{ process: ContainerProcess; lentNode: boolean }> {
@@ -172,7 +174,7 @@ async function run(
   })
   signal.throwIfAborted()
   const started = await startProcess({
-    command,
+    command: await inNetwork(command, network, directory),
     env: { ...admitted.env, [securityContextVariable]: securityContext },
     log: admitted.allowStdioAccess ? log : undefined,
     recordFile: processRecordFile(directory)

@@ -1,6 +1,7 @@
 import type { Sha256Hex } from '../../../base/digest.js'
 import type { ContainerState } from './container-supervisor.js'
 import type { ContainerEvent } from './events.js'
+import { firstAddress, type GuestNetwork } from './guest-network.js'
 import type { GroupSpec } from './group-spec.js'
 
 /** A container group as it is kept on disk. */
@@ -8,6 +9,8 @@ export interface GroupRecord {
   readonly id: string
   readonly name: string
   readonly spec: GroupSpec
+  /** Of this machine's loopback network; absent in records of an earlier version, which knew one only. */
+  readonly address?: string
   /** Names the group's utility VM to the instance endpoints; new with every start of the group. */
   readonly secret: string
   /** SHA-256 of the policy text: HOST_DATA. */
@@ -29,6 +32,11 @@ export const waiting: ContainerStatus = {
   restartCount: 0,
   currentState: { state: 'Waiting', detailStatus: '' },
   events: []
+}
+
+/** The network of a group: its address and the ports of all its containers. */
+export function networkOf({ address = firstAddress, spec }: GroupRecord): GuestNetwork {
+  return { address, ports: spec.containers.flatMap(({ ports }) => ports.map(({ port }) => port)) }
 }
 
 /** State of a group as a whole. */

@@ -1,3 +1,4 @@
+import { firstAddress } from './guest-network.js'
 import type { ContainerSpec, GroupSpec, SecurityContextSpec } from './group-spec.js'
 import { type ContainerStatus, type GroupRecord, groupState, waiting } from './group-record.js'
 
@@ -77,14 +78,14 @@ function describeSecurityContext(context: SecurityContextSpec): unknown {
   }
 }
 
-/** The address shows once the group is up; all groups share this machine's loopback address. */
-function describeAddress({ spec, provisioningState }: GroupRecord): unknown {
+/** The address shows once the group is up. Nothing resolves names here, so the name is the address. */
+function describeAddress({ spec, provisioningState, desired, address = firstAddress }: GroupRecord): unknown {
   return {
     type: spec.ipAddress?.type,
     ports: spec.ipAddress?.ports,
     ...(spec.ipAddress?.dnsNameLabel === undefined
       ? {}
-      : { dnsNameLabel: spec.ipAddress.dnsNameLabel, fqdn: 'localhost' }),
-    ...(provisioningState === 'Succeeded' ? { ip: '127.0.0.1' } : {})
+      : { dnsNameLabel: spec.ipAddress.dnsNameLabel, fqdn: address === firstAddress ? 'localhost' : address }),
+    ...(provisioningState === 'Succeeded' && desired === 'running' ? { ip: address } : {})
   }
 }

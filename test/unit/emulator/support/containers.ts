@@ -15,6 +15,8 @@ export interface TestGroup {
   readonly identityIds?: readonly string[]
   readonly restartPolicy?: 'Always' | 'OnFailure' | 'Never'
   readonly policy?: PolicyOptions
+  /** DNS label of a group with ports; `my-router` if left out. */
+  readonly label?: string
 }
 
 /** An image of one script, by its pinned reference. */
@@ -33,7 +35,12 @@ export async function buildScriptImage(layout: string, name: string, script: str
 }
 
 /** A template with one confidential container group, without its policy. */
-export function groupTemplate({ containers, identityIds = [], restartPolicy = 'Always' }: TestGroup) {
+export function groupTemplate({
+  containers,
+  identityIds = [],
+  restartPolicy = 'Always',
+  label = 'my-router'
+}: TestGroup) {
   return {
     $schema: 'https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#',
     contentVersion: '1.0.0.0',
@@ -70,7 +77,7 @@ export function groupTemplate({ containers, identityIds = [], restartPolicy = 'A
             ? {
                 ipAddress: {
                   type: 'Public',
-                  dnsNameLabel: 'my-router',
+                  dnsNameLabel: label,
                   ports: containers.flatMap(({ port }) => (port === undefined ? [] : [{ port, protocol: 'TCP' }]))
                 }
               }

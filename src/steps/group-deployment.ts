@@ -1,0 +1,194 @@
+import { mkdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import writeFileAtomic from 'write-file-atomic'
+import { type ContainerGroup, deleteContainerGroup, getContainerGroup } from '../azure/container-group.js'
+import { deployTemplate, waitForIdleDeployment } from '../azure/deployment.js'
+import { sha256Hex } from '../base/digest.js'
+import { canonicalJson, type JsonObject } from '../base/json.js'
+import { UserError } from '../base/user-error.js'
+import { templateImages } from '../plan/group-properties.js'
+import { startProblem } from './container-start.js'
+import { recordCreated, resourceId } from './created.js'
+import { outputOfGroup } from './group-output.js'
+import { authorityOfTemplate } from './group-template.js'
+import type { Note, Outputs, Run } from './run.js'
+import type { CurrentBundle } from './sealed-secrets.js'
+import type { Generation } from './state.js'
+
+/** What is to be deployed, and under which name. */
+export interface GroupTarget {
+  readonly group: string
+  readonly template: JsonObject
+  readonly hostData: string
+  /** The provider keys, sealed and signed. */
+  readonly bundle: CurrentBundle
+}
+
+/**
+ * Submits a template with the sealed provider keys and waits until the group runs. The template's bytes are kept
+ * before they are submitted, under their hash, so that what was deployed can be looked at and gone back to.
+ */
+export async function deployGroup(
+  run: Run,
+  target: GroupTarget,
+  note: Note
+): Promise<{ readonly output: Outputs['deploy']; readonly generation: Generation }> {
+  await recordCreated(run, resourceId(run, 'Microsoft.ContainerInstance/containerGroups', target.group))
+  const templateText = JSON.stringify(target.template)
+  const templateSha256 = sha256Hex(templateText)
+  await keepTemplate(run, templateSha256, templateText)
+  const { text: sealedSecrets, secrets } = target.bundle
+  const { hostData } = target
+  // Recorded before the deployment, so that the group can be compared with it after a kill.
+  await run.state.update((state) => ({ ...state, deployed: { hostData, sealedSecrets } }))
+  try {
+    await submit(run, target.group, { templateText, sealedSecrets }, note)
+  } catch (error) {
+    throw (await causeInGroup(run, target.group)) ?? error
+  }
+  const group = await waitUntilRunning(run, target.group, note)
+  const authority = authorityOfTemplate(target.template)
+  return {
+    output: outputOfGroup(run, group),
+    generation: {
+      base: run.config.containerGroup.name,
+      group: target.group,
+      hostData,
+      image: templateImages(target.template)['router'] ?? '',
+      ...(authority === undefined ? {} : { authority }),
+      templateSha256,
+      sealedSecrets,
+      secretVersions: Object.fromEntries(secrets.map(({ name, version }) => [name, version])),
+      deployedAt: run.now().toISOString()
+    }
+  }
+}
+
+/** Deletes a group, also one whose deployment a killed run left going. */
+export async function removeGroup(run: Run, group: string, note: Note): Promise<void> {
+  const { resourceGroup } = run.config
+  note(`deleting container group "${group}"`)
+  await forgetDeployment(run)
+  await waitForIdleDeployment(run.azure, resourceGroup, deploymentName(group))
+  await deleteContainerGroup(run.azure, resourceGroup, group)
+}
+
+/** Submits a recorded template again, with the secrets it had, changed in what is not measured. */
+export async function submitAgain(
+  run: Run,
+  generation: Generation,
+  change: (template: JsonObject) => JsonObject,
+  note: Note
+): Promise<void> {
+  const template = change(await keptTemplate(run, generation))
+  const { group, sealedSecrets } = generation
+  await submit(run, group, { templateText: JSON.stringify(template), sealedSecrets }, note)
+  await waitUntilRunning(run, generation.group, note)
+}
+
+/** The template that a generation was deployed with. Throws `generation.damaged` if the bytes are not those. */
+export async function keptTemplate(
+  run: Pick<Run, 'state'>,
+  { templateSha256, hostData }: Pick<Generation, 'templateSha256' | 'hostData'>
+): Promise<JsonObject> {
+  const file = templateFile(run, templateSha256)
+  const text = await readFile(file, 'utf8').catch(() => undefined)
+  if (text !== undefined && sha256Hex(text) === templateSha256) return JSON.parse(text) as JsonObject
+  throw new UserError(
+    'machine',
+    'generation.damaged',
+    `${file} is not the template that host data ${hostData} was deployed with`,
+    {
+      why: text === undefined ? 'the file is gone' : `its SHA-256 is ${sha256Hex(text)}, recorded is ${templateSha256}`,
+      next: ['check out the source of that deployment and run confrouter up']
+    }
+  )
+}
+
+function templateFile(run: Pick<Run, 'state'>, hash: string): string {
+  return join(run.state.directory, 'generations', `${hash}.json`)
+}
+
+async function keepTemplate(run: Run, hash: string, text: string): Promise<void> {
+  await mkdir(join(run.state.directory, 'generations'), { recursive: true })
+  await writeFileAtomic(templateFile(run, hash), text)
+}
+
+/** Resumes exactly this deployment if a killed run left it going, else waits for whatever goes on and submits it. */
+async function submit(
+  run: Run,
+  group: string,
+  { templateText, sealedSecrets }: { readonly templateText: string; readonly sealedSecrets: string },
+  note: Note
+): Promise<void> {
+  const { resourceGroup } = run.config
+  const wanted = {
+    resourceGroup,
+    name: deploymentName(group),
+    // Read back from the bytes that were hashed, so that nothing else can be submitted.
+    template: JSON.parse(templateText) as JsonObject,
+    parameters: { name: group, sealedSecrets }
+  }
+  const inputs = sha256Hex(canonicalJson([wanted.template, wanted.parameters]))
+  const left = run.state.get().deployment
+  const token = left?.inputs === inputs ? left.token : undefined
+  if (token === undefined) await waitForIdleDeployment(run.azure, resourceGroup, wanted.name)
+  note(token === undefined ? 'deploying' : 'resuming the deployment of an interrupted run')
+  await deployTemplate(run.azure, wanted, {
+    token,
+    save: (saved) =>
+      saved === undefined
+        ? forgetDeployment(run)
+        : run.state.update((state) => ({ ...state, deployment: { inputs, token: saved } }))
+  })
+}
+
+function forgetDeployment(run: Run): Promise<void> {
+  return run.state.update(({ deployment: _left, ...state }) => state)
+}
+
+/** Of a deployment, at most 64 characters. */
+function deploymentName(group: string): string {
+  return `confrouter-${group}`.slice(0, 64)
+}
+
+/** What the group itself says about its failure; the deployment's error only says that there was one. */
+async function causeInGroup(run: Run, name: string): Promise<UserError | undefined> {
+  const group = await getContainerGroup(run.azure, run.config.resourceGroup, name).catch(() => undefined)
+  return group === undefined ? undefined : startProblem(run, group)
+}
+
+/** Ten minutes: images of a few hundred megabytes are pulled and measured in one to three. */
+const startMinutes = 10
+
+/** Waits until a group runs and has an address. One that keeps ending does not run, whatever it says. */
+export async function waitUntilRunning(run: Run, name: string, note: Note): Promise<ContainerGroup> {
+  const { resourceGroup } = run.config
+  const deadline = run.now().getTime() + startMinutes * 60_000
+  for (;;) {
+    const group = await getContainerGroup(run.azure, resourceGroup, name)
+    if (group === undefined) {
+      throw new UserError('cloud', 'aci.gone', `container group "${name}" is gone after its deployment`, {
+        next: ['confrouter up']
+      })
+    }
+    const problem = await startProblem(run, group)
+    if (problem !== undefined) throw problem
+    if (group.state === 'Running' && group.ip !== undefined) return group
+    if (run.now().getTime() > deadline) {
+      throw new UserError(
+        'cloud',
+        'aci.not-running',
+        `container group "${group.name}" is ${group.state} after ${startMinutes} minutes`,
+        {
+          next: ['confrouter status', `az container show -g ${resourceGroup} -n ${group.name}`]
+        }
+      )
+    }
+    note(
+      `waiting for the containers: ${group.containers.map(({ name: each, state }) => `${each} ${state}`).join(', ')}`
+    )
+    await sleep(run.azure.environment.pollIntervalMs, undefined, { signal: run.signal })
+  }
+}

@@ -1,0 +1,403 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  deleteContainerGroup,
+  getContainerGroup,
+  restartContainerGroup,
+  stopContainerGroup
+} from '../azure/container-group.js'
+import { getKey, type VaultKey } from '../azure/vault-key.js'
+import { UserError } from '../base/user-error.js'
+import { startProblem } from './container-start.js'
+import { resourceId } from './created.js'
+import type { WantedUpgrade } from './find-upgrade.js'
+import { type Progress, interrupted, RunResults } from './graph.js'
+import { bundleForGroup, deployedBundleText } from './sealed-secrets.js'
+import { deployGroup, removeGroup, waitUntilRunning } from './group-deployment.js'
+import { hostDataOfGroup, outputOfGroup } from './group-output.js'
+import { authorityOfTemplate, hostDataOfTemplate, withLabel } from './group-template.js'
+import { moveLabel } from './move-label.js'
+import { addressOf, type Address, publish, recordActive, trustInForce, trustOf } from './published.js'
+import { bindKey, changesBetween, vaultAccess } from './release-key.js'
+import type { Note, Outputs, Run } from './run.js'
+import { smokeStep } from './smoke-test.js'
+import type { UpgradeState } from './state.js'
+import { narrowedPolicy, widenedPolicy } from './upgrade-window.js'
+
+export type PhaseId =
+  'widen' | 'remove-old' | 'deploy' | 'verify' | 'cold-start' | 'move' | 'drain' | 'stop' | 'narrow' | 'remove'
+
+export interface PhaseReport {
+  readonly id: PhaseId
+  readonly seconds: number
+}
+
+/** The order of each strategy. A phase may be repeated after a kill: it looks before it acts. */
+const phasesOf: Readonly<Record<WantedUpgrade['strategy'], readonly PhaseId[]>> = {
+  'blue-green': ['widen', 'deploy', 'verify', 'cold-start', 'move', 'drain', 'stop', 'narrow', 'remove'],
+  replace: ['widen', 'remove-old', 'deploy', 'verify', 'move', 'narrow']
+}
+
+const titles: Readonly<Record<PhaseId, string>> = {
+  widen: 'release the key to old and new',
+  'remove-old': 'delete the old group',
+  deploy: 'deploy the new group',
+  verify: 'verify the new group live',
+  'cold-start': 'start it again, by itself',
+  move: 'move the address',
+  drain: 'let the old group finish',
+  stop: 'stop the old group',
+  narrow: 'release the key to the new one only',
+  remove: 'delete the old group'
+}
+
+export function upgradePhases(strategy: WantedUpgrade['strategy']): readonly { id: PhaseId; title: string }[] {
+  return phasesOf[strategy].map((id) => ({ id, title: titles[id] }))
+}
+
+export interface UpgradeOptions {
+  readonly upgrade: WantedUpgrade & { readonly to: NonNullable<WantedUpgrade['to']> }
+  readonly direction: 'upgrade' | 'rollback'
+  readonly reason?: string | undefined
+  /** Where the phases are shown, by their own ids. */
+  readonly progress: Progress
+}
+
+/** What a phase works with. */
+interface Context {
+  readonly run: Run
+  readonly results: RunResults
+  readonly upgrade: UpgradeState
+}
+
+/**
+ * Moves from one running group to another: widen, deploy, verify, narrow. The key is released to both
+ * measurements until the new one was verified live and has obtained the key by itself; only then does the
+ * address move, the old group stop, and the key close again. State is written after each phase, and the same
+ * call goes on where the last one ended. Needs the outputs of every step up to `policy` and `roles`.
+ *
+ * @returns the outputs of key, deployment and smoke test, for what comes after
+ */
+export async function runUpgrade(
+  run: Run,
+  before: RunResults,
+  options: UpgradeOptions
+): Promise<{ readonly results: RunResults; readonly phases: readonly PhaseReport[] }> {
+  const results = new RunResults(before)
+  await open(run, options)
+  const started = performance.now()
+  const phases: PhaseReport[] = []
+  for (;;) {
+    const { upgrade } = run.state.get()
+    if (upgrade === undefined) break
+    if (run.signal.aborted) throw interrupted()
+    const id = upgrade.phase as PhaseId
+    phases.push(await runPhase({ run, results, upgrade }, id, options.progress))
+  }
+  const seconds = Math.round(performance.now() - started) / 1000
+  return { results: await finished(run, results, seconds), phases }
+}
+
+async function open(run: Run, { upgrade, direction, reason }: UpgradeOptions): Promise<void> {
+  if (run.state.get().upgrade !== undefined) return
+  const { strategy, from, to } = upgrade
+  const { endpoint, tlsEndpoint } = run.state.get()
+  const opened: UpgradeState = {
+    strategy,
+    direction,
+    ...(reason === undefined ? {} : { reason }),
+    from: {
+      ...from,
+      ...(endpoint === undefined ? {} : { endpoint }),
+      ...(tlsEndpoint === undefined ? {} : { tlsEndpoint })
+    },
+    to,
+    phase: phasesOf[strategy][0] ?? 'widen',
+    openedAt: run.now().toISOString()
+  }
+  await run.state.update((state) => ({ ...state, upgrade: opened }))
+}
+
+async function runPhase(context: Context, id: PhaseId, progress: Progress): Promise<PhaseReport> {
+  const { run, upgrade } = context
+  const shown = id as unknown as Parameters<Progress['start']>[0]
+  const began = performance.now()
+  let said = ''
+  const note = (text: string) => {
+    if (text !== said) progress.note(shown, text)
+    said = text
+  }
+  progress.start(shown)
+  try {
+    const says = await phases[id](context, note)
+    await advance(run, upgrade.strategy, id)
+    progress.done(shown, says)
+    return { id, seconds: Math.round(performance.now() - began) / 1000 }
+  } catch (error) {
+    progress.fail(shown, error instanceof Error ? error.message : String(error))
+    if (!run.signal.aborted) await noteFailure(run, error)
+    throw id === 'verify' || id === 'cold-start' ? notVerified(upgrade, error) : error
+  }
+}
+
+/** The next phase, or the end: then it is history. */
+async function advance(run: Run, strategy: UpgradeState['strategy'], id: PhaseId): Promise<void> {
+  const order = phasesOf[strategy]
+  const next = order[order.indexOf(id) + 1]
+  await run.state.update(({ upgrade, ...state }) => {
+    if (upgrade === undefined) return state
+    if (next !== undefined) {
+      const { failure: _before, ...open } = upgrade
+      return { ...state, upgrade: { ...open, phase: next } }
+    }
+    const { direction, from, to, reason } = upgrade
+    const change = { at: run.now().toISOString(), what: direction, from: from.hostData, to: to.hostData }
+    return {
+      ...state,
+      history: [...(state.history ?? []), reason === undefined ? change : { ...change, reason }].slice(-50)
+    }
+  })
+}
+
+async function noteFailure(run: Run, error: unknown): Promise<void> {
+  const failure = error instanceof Error ? error.message : String(error)
+  await run.state.update((state) =>
+    state.upgrade === undefined ? state : { ...state, upgrade: { ...state.upgrade, failure } }
+  )
+}
+
+/** Nothing is undone by itself: the old group goes on serving, and closing the window is a decision. */
+function notVerified(upgrade: UpgradeState, error: unknown): unknown {
+  if (!(error instanceof UserError) || error.fault === 'interrupted') return error
+  const { from, to } = upgrade
+  const details = {
+    why: [
+      error.why,
+      `the upgrade window stays open: the key is released to ${from.hostData} and to ${to.hostData}`,
+      upgrade.strategy === 'blue-green' ? `group "${from.group}" goes on serving` : undefined
+    ]
+      .filter((part) => part !== undefined)
+      .join('; '),
+    next: ['confrouter status --trust', 'confrouter up', 'confrouter rollback --reason TEXT'],
+    cause: error,
+    report: { ...error.report, cause: error.code, window: { open: true, from: from.hostData, to: to.hostData } }
+  }
+  const problem = `the new group "${to.group}" was not verified: ${error.problem}`
+  return error.fault === 'evidence'
+    ? new UserError('evidence', 'upgrade.rejected', problem, details)
+    : new UserError('cloud', 'upgrade.not-verified', problem, details)
+}
+
+const phases: Readonly<Record<PhaseId, (context: Context, note: Note) => Promise<string>>> = {
+  async widen({ run, results, upgrade }, note) {
+    const key = await keyOf(run, results, note)
+    const wanted = results.get('policy').releasePolicy
+    const open = widenedPolicy(key.releasePolicy, upgrade.from.hostData, wanted)
+    // What is approved is where this leads; on the way nobody is let in who was not in before.
+    const approve = changesBetween(key.releasePolicy, wanted)
+    await bindKey(run, vaultAccess(run, results, note), key, open, approve)
+    await publish(run, trustInForce(run, measured(results)), oldAddresses(upgrade))
+    return `the key is released to ${upgrade.from.hostData} and ${upgrade.to.hostData}`
+  },
+
+  async 'remove-old'({ run, upgrade }, note) {
+    await removeGroup(run, upgrade.from.group, note)
+    return 'deleted: callers have to wait for the new one'
+  },
+
+  async deploy({ run, results, upgrade }, note) {
+    requireKey(results, await keyOf(run, results, note))
+    const { template, hostData } = results.get('policy')
+    // The label belongs to the old group until the new one was verified.
+    const beside = upgrade.strategy === 'blue-green' ? withLabel(template, undefined) : template
+    const bundle = await bundleForGroup(run, results, await deployedBundleText(run), note)
+    const target = { group: upgrade.to.group, template: beside, hostData, bundle }
+    if (hostDataOfTemplate(template) !== upgrade.to.hostData) throw new Error('another template than was opened for')
+    await removeStranger(run, upgrade, note)
+    const { generation } = await deployGroup(run, target, note)
+    await run.state.update((state) =>
+      state.upgrade === undefined ? state : { ...state, upgrade: { ...state.upgrade, built: generation } }
+    )
+    return `"${upgrade.to.group}" runs`
+  },
+
+  async verify(context, note) {
+    return verifyNew(context, note)
+  },
+
+  async 'cold-start'({ run, results, upgrade }, note) {
+    const { resourceGroup } = run.config
+    note('starting it again: it has to obtain the key without anybody’s help')
+    await restartContainerGroup(run.azure, resourceGroup, upgrade.to.group)
+    await waitUntilRunning(run, upgrade.to.group, note)
+    const verified = await verifyNew({ run, results, upgrade }, note)
+    return `it released the key by itself; ${verified}`
+  },
+
+  async move({ run, results, upgrade }, note) {
+    requireKey(results, await keyOf(run, results, note))
+    const built = requireBuilt(upgrade)
+    const generation =
+      upgrade.strategy === 'blue-green'
+        ? await moveLabel(run, results, { from: upgrade.from.group, built }, note)
+        : built
+    await run.state.update((state) =>
+      state.upgrade === undefined ? state : { ...state, upgrade: { ...state.upgrade, built: generation } }
+    )
+    const output = await outputOfNew(run, upgrade)
+    await recordActive(run, generation, output)
+    await publish(run, trustInForce(run, generation), [
+      addressOf(generation, output),
+      ...(upgrade.strategy === 'blue-green' ? oldAddresses(upgrade) : [])
+    ])
+    return output.endpoint
+  },
+
+  async drain({ run, upgrade }, note) {
+    const { drainSeconds } = run.config.upgrade
+    note(`callers have ${drainSeconds} s to take the new address; "${upgrade.from.group}" still answers`)
+    await drain(run)
+    return `${drainSeconds} s`
+  },
+
+  async stop({ run, upgrade }) {
+    const output = await outputOfNew(run, upgrade)
+    // From here on nobody is told of the old address.
+    const wanted = requireBuilt(upgrade)
+    await publish(run, trustInForce(run, wanted), [addressOf(wanted, output)])
+    await stopContainerGroup(run.azure, run.config.resourceGroup, upgrade.from.group)
+    return `"${upgrade.from.group}" is stopped`
+  },
+
+  async narrow({ run, results, upgrade }, note) {
+    const key = await keyOf(run, results, note)
+    const closed = narrowedPolicy(key.releasePolicy, upgrade.to.hostData)
+    if (closed === undefined) {
+      throw new UserError('cloud', 'upgrade.window-gone', `key "${key.name}" does not accept the new group any more`, {
+        why: `somebody changed its release policy while the upgrade to ${upgrade.to.hostData} went on`,
+        next: ['confrouter status --trust', 'confrouter key']
+      })
+    }
+    await bindKey(run, vaultAccess(run, results, note), key, closed, [])
+    const output = await outputOfNew(run, upgrade)
+    const wanted = requireBuilt(upgrade)
+    await publish(run, trustOf(run, [wanted]), [addressOf(wanted, output)])
+    return `the key is released to ${upgrade.to.hostData} only`
+  },
+
+  async remove({ run, upgrade }) {
+    await deleteContainerGroup(run.azure, run.config.resourceGroup, upgrade.from.group)
+    await forgetCreated(run, upgrade.from.group)
+    return `"${upgrade.from.group}" is deleted`
+  }
+}
+
+/** The checks of the smoke test against what runs, with the new host data and nothing else accepted. */
+async function verifyNew({ run, results, upgrade }: Context, note: Note): Promise<string> {
+  const key = await keyOf(run, results, note)
+  const output = await outputOfNew(run, upgrade)
+  const seen = new RunResults(results)
+  seen.add('key', key, { id: 'key', action: 'none', seconds: 0 })
+  seen.add('deploy', output, { id: 'deploy', action: 'none', seconds: 0 })
+  const finding = await smokeStep.observe(run, seen, note)
+  const group = await requireNew(run, upgrade)
+  // "Running" after two starts in a row is no success: it answered between two ends.
+  const problem = await startProblem(run, group)
+  if (problem !== undefined) throw problem
+  return finding.action === 'none' ? (finding.did ?? 'verified') : 'verified'
+}
+
+async function drain(run: Run): Promise<void> {
+  await sleep(run.config.upgrade.drainSeconds * 1000, undefined, { signal: run.signal })
+}
+
+async function keyOf(run: Run, results: RunResults, note: Note): Promise<VaultKey> {
+  const key = await getKey(vaultAccess(run, results, note), run.config.key.name)
+  if (key !== undefined) return key
+  throw new UserError('cloud', 'upgrade.no-key', `key "${run.config.key.name}" is gone`, {
+    why: 'the old group still holds it, and would be lost with its next start',
+    next: [`az keyvault key recover --vault-name ${run.config.keyVault.name} --name ${run.config.key.name}`]
+  })
+}
+
+/** For sealing: the deployment takes the key from the results. */
+function requireKey(results: RunResults, key: VaultKey): void {
+  if (!results.has('key')) results.add('key', key, { id: 'key', action: 'none', seconds: 0 })
+}
+
+/** A group of the new name that has another policy is left of something else, and Azure cannot change it. */
+async function removeStranger(run: Run, upgrade: UpgradeState, note: Note): Promise<void> {
+  const group = await getContainerGroup(run.azure, run.config.resourceGroup, upgrade.to.group)
+  if (group === undefined) return
+  const isOurs = hostDataOfGroup(group) === upgrade.to.hostData && group.provisioningState !== 'Failed'
+  if (!isOurs) await removeGroup(run, group.name, note)
+}
+
+async function requireNew(run: Run, { to }: UpgradeState) {
+  const group = await getContainerGroup(run.azure, run.config.resourceGroup, to.group)
+  if (group !== undefined) return group
+  throw new UserError('cloud', 'upgrade.group-gone', `the new group "${to.group}" is gone`, {
+    why: 'Azure says that there is no such group: somebody deleted it while the upgrade went on',
+    next: ['confrouter rollback --reason TEXT', 'confrouter status --trust']
+  })
+}
+
+async function outputOfNew(run: Run, upgrade: UpgradeState): Promise<Outputs['deploy']> {
+  return outputOfGroup(run, await requireNew(run, upgrade))
+}
+
+function requireBuilt({ built, to }: UpgradeState) {
+  if (built === undefined) throw new Error(`group "${to.group}" is deployed before it is moved to`)
+  return built
+}
+
+function oldAddresses({ from }: UpgradeState): readonly Address[] {
+  if (from.endpoint === undefined) return []
+  return [addressOf({ hostData: from.hostData }, { endpoint: from.endpoint, ...tlsOf(from) })]
+}
+
+function tlsOf({ tlsEndpoint }: UpgradeState['from']) {
+  return tlsEndpoint === undefined ? {} : { tlsEndpoint }
+}
+
+function measured(results: RunResults) {
+  const { hostData, template } = results.get('policy')
+  return { hostData, authority: authorityOfTemplate(template) }
+}
+
+/** Forgets that a group was made here, once it is gone. */
+export async function forgetCreated(run: Run, group: string): Promise<void> {
+  const gone = resourceId(run, 'Microsoft.ContainerInstance/containerGroups', group).toLowerCase()
+  await run.state.update((state) => ({
+    ...state,
+    created: state.created.filter((id) => id.toLowerCase() !== gone)
+  }))
+}
+
+/** Outputs as after the ordinary steps, with what the upgrade did to key and group. */
+async function finished(run: Run, before: RunResults, seconds: number): Promise<RunResults> {
+  const results = new RunResults(before)
+  const { active } = run.state.get()
+  const key = await keyOf(run, before, () => undefined)
+  const group =
+    active === undefined ? undefined : await getContainerGroup(run.azure, run.config.resourceGroup, active.group)
+  if (group === undefined) {
+    throw new UserError('cloud', 'upgrade.group-gone', 'the group that was upgraded to is gone', {
+      next: ['confrouter up']
+    })
+  }
+  replaceReport(results, 'key', key, 'update', 0)
+  replaceReport(results, 'deploy', outputOfGroup(run, group), 'replace', seconds)
+  return results
+}
+
+function replaceReport(
+  results: RunResults,
+  id: 'key' | 'deploy',
+  output: unknown,
+  action: 'update' | 'replace',
+  seconds: number
+): void {
+  const at = results.reports.findIndex((report) => report.id === id)
+  if (at >= 0) results.reports.splice(at, 1)
+  results.add(id, output, { id, action, seconds })
+}
