@@ -14,7 +14,8 @@ import { secretsCommand } from './commands/secrets.js'
 import { statusCommand } from './commands/status.js'
 import { verifyCommand } from './commands/verify.js'
 import { createTerminal, openLineDialogue, type Terminal } from './terminal/index.js'
-import { packageVersion, starterConfig } from './composition/package-files.js'
+import { writeSummary } from './composition/pipeline-summary.js'
+import { packageVersion, pipelineTemplate, starterConfig } from './composition/package-files.js'
 
 export interface Io {
   readonly argv: readonly string[]
@@ -144,6 +145,7 @@ function terminalFor(io: Io, options: OutputOptions): Terminal {
     stdout: io.stdout,
     stderr: io.stderr,
     environment: io.environment,
+    summarize: (markdown, warn) => writeSummary(io.environment, markdown, warn),
     json: options.json === true,
     quiet: options.quiet === true,
     verbose: options.verbose === true,
@@ -160,6 +162,7 @@ function appFor(io: Io, terminal: Terminal, options: OutputOptions): Omit<App, '
     signal: io.signal,
     readStdin: () => readStdin(io.stdin),
     starterConfig,
+    pipeline: pipelineTemplate,
     // With --json stdout is one document, so the questions go where the other words are.
     openDialogue: () =>
       openLineDialogue({

@@ -31,6 +31,8 @@ export interface App {
   readStdin(): Promise<string>
   /** Text of `templates/confrouter.yaml`. */
   starterConfig(): Promise<string>
+  /** Text of the pipeline in `templates`, for this version of the package. */
+  pipeline(kind: 'github' | 'azure-pipelines'): Promise<string>
 }
 
 export interface VerificationAccess {

@@ -1,27 +1,51 @@
-import { writeFile } from 'node:fs/promises'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { Command, Option } from 'commander'
 import { UserError } from '../base/user-error.js'
-import type { Execute } from './app.js'
+import type { App, Execute } from './app.js'
 import { helpEnd, withOutput } from './options.js'
 
+/** Where each pipeline is looked for by the system that runs it. */
+export const pipelineFiles = {
+  github: '.github/workflows/confrouter.yml',
+  'azure-pipelines': 'azure-pipelines.yml'
+} as const
+
+export type PipelineKind = keyof typeof pipelineFiles
+
+interface Options {
+  readonly json?: boolean
+  readonly config: string
+  readonly ci?: PipelineKind
+}
+
 export function initCommand(execute: Execute): Command {
-  return withOutput(new Command('init').description('write a commented confrouter.yaml'))
+  return withOutput(new Command('init').description('write a commented confrouter.yaml, or a pipeline'))
     .addOption(new Option('--config <file>', 'file to write').env('CONFROUTER_CONFIG').default('confrouter.yaml'))
+    .addOption(
+      new Option('--ci <system>', 'write the pipeline of this system instead').choices(Object.keys(pipelineFiles))
+    )
     .addHelpText('after', helpEnd('confrouter init'))
     .action(
-      execute<{ readonly json?: boolean; readonly config: string }>('init', async (app, { config }) => {
-        try {
-          await writeFile(config, await app.starterConfig(), { flag: 'wx' })
-        } catch (error) {
-          if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
-          throw new UserError('usage', 'init.exists', `${config} exists already and is not overwritten`, {
-            next: [`confrouter init --config other.yaml`]
-          })
-        }
+      execute<Options>('init', async (app, { config, ci }) => {
+        const file = ci === undefined ? config : pipelineFiles[ci]
+        await writeNew(file, ci === undefined ? await app.starterConfig() : await app.pipeline(ci), ci)
         app.terminal.result({
-          human: `wrote ${config}`,
-          json: { schemaVersion: 1, ok: true, command: 'init', file: config }
+          human: `wrote ${file}${ci === undefined ? '' : '\nnext: read its first lines, which say what it needs'}`,
+          json: { schemaVersion: 1, ok: true, command: 'init', file }
         })
       })
     )
+}
+
+async function writeNew(file: string, text: Awaited<ReturnType<App['starterConfig']>>, ci: PipelineKind | undefined) {
+  try {
+    await mkdir(dirname(file), { recursive: true })
+    await writeFile(file, text, { flag: 'wx' })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    throw new UserError('usage', 'init.exists', `${file} exists already and is not overwritten`, {
+      next: ci === undefined ? ['confrouter init --config other.yaml'] : [`mv ${file} ${file}.old`]
+    })
+  }
 }

@@ -26,6 +26,13 @@ export async function readAssets(): Promise<Assets> {
   }
 }
 
+/** The pipeline of a system, with the version of this package in the place of CONFROUTER_VERSION. */
+export async function pipelineTemplate(kind: 'github' | 'azure-pipelines'): Promise<string> {
+  const file = kind === 'github' ? 'github-workflow.yml' : 'azure-pipelines.yml'
+  const text = await readFile(join(packageRoot, 'templates', file), 'utf8')
+  return text.replaceAll('@CONFROUTER_VERSION', `@${await packageVersion()}`)
+}
+
 export function starterConfig(): Promise<string> {
   return readFile(join(packageRoot, 'templates', 'confrouter.yaml'), 'utf8')
 }

@@ -169,7 +169,8 @@ export const otherVariables = [
   'CONFROUTER_STATE_DIR',
   'CONFROUTER_ACCESS_TOKEN',
   'CONFROUTER_EMULATOR_FAULTS',
-  'CONFROUTER_AUTH'
+  'CONFROUTER_AUTH',
+  'CONFROUTER_SUMMARY'
 ]
 
 /** The way to log in that `--auth` names. Throws a `UserError` `usage.invalid`. */

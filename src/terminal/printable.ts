@@ -10,6 +10,8 @@ export function printable(text: string): string {
   return (
     stripVTControlCharacters(text)
       .replace(/\r\n?/g, '\n')
+      // Azure Pipelines takes this for a command wherever in a line it stands.
+      .replace(/##(?=vso\[|\[)/g, '# #')
       .replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, '')
       .replace(/-----BEGIN [A-Z ]*PRIVATE KEY-----[^]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/g, '[private key]')
       // A JWT or a compact JWE: three or five parts, the first of which is JSON in base64url.

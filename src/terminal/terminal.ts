@@ -13,8 +13,11 @@
  */
 import type { Readable, Writable } from 'node:stream'
 import { appearanceOf, type Appearance, type Environment } from './appearance.js'
-import { describeFailure, failureDocument, renderFailure } from './failure.js'
+import type { JsonObject } from '../base/json.js'
+import { describeFailure, type Failure, failureDocument, renderFailure } from './failure.js'
+import { type Annotation, annotationLine, pipelineOf, uploadSummaryLine } from './pipeline.js'
 import { printable } from './printable.js'
+import { markdownSummary } from './summary.js'
 import { treeDrawing } from './progress-tree.js'
 import { openProgress, plainDrawing, type Clock, type ProgressTask, type ProgressView } from './progress.js'
 import { askText, confirm, type Confirmation, type TextQuestion } from './questions.js'
@@ -42,6 +45,11 @@ export interface TerminalOptions {
   readonly input: boolean
   readonly environment: Environment
   readonly clock?: Clock | undefined
+  /**
+   * Puts the Markdown of a result or a failure where the pipeline shows it; gives a file that Azure Pipelines has to be
+   * told of. Without it there is no summary.
+   */
+  readonly summarize?: ((markdown: string, warn: (text: string) => void) => string | undefined) | undefined
 }
 
 export interface FailureContext {
@@ -81,7 +89,8 @@ export function createTerminal(options: TerminalOptions): Terminal {
     stderr: appearanceOf(stderr, options.color, environment)
   }
   const clock = options.clock ?? realClock
-  const automated = isCi(environment)
+  const pipeline = pipelineOf(environment)
+  const automated = pipeline !== undefined
   const attended = stderr.isTTY === true && !automated
   // A pseudo-terminal that nobody gave a size has no columns, and nothing can be drawn on it.
   const live = attended && environment['TERM'] !== 'dumb' && stderr.columns !== 0
@@ -97,6 +106,15 @@ export function createTerminal(options: TerminalOptions): Terminal {
     else open.held.push(line)
   }
 
+  const annotate = (annotation: Annotation) => {
+    const line = annotationLine(pipeline, { ...annotation, text: printable(annotation.text) })
+    if (line !== undefined) say(line)
+  }
+  const summarize = (document: JsonObject) => {
+    const file = options.summarize?.(markdownSummary(document), (text) => say(`warning: ${printable(text)}`))
+    if (file !== undefined) say(uploadSummaryLine(file))
+  }
+
   return {
     styles,
     width: stdout.columns === undefined || stdout.columns === 0 ? usualWidth : stdout.columns,
@@ -106,11 +124,14 @@ export function createTerminal(options: TerminalOptions): Terminal {
       closeProgress()
       if (json) stdout.write(`${JSON.stringify({ schemaVersion: 1, ok: true, ...document })}\n`)
       else if (human !== '') stdout.write(human.endsWith('\n') ? human : `${human}\n`)
+      summarize(document as JsonObject)
     },
     failure: (error, { command, flags }) => {
       closeProgress()
       const failure = describeFailure(error, command, flags)
       stderr.write(`${renderFailure(failure, styles.stderr, verbose)}\n`)
+      annotate({ level: 'error', code: failure.code, text: annotationText(failure) })
+      summarize(failureDocument(failure, command) as JsonObject)
       // A second document would make the first one unreadable.
       if (json && !answered) stdout.write(`${JSON.stringify(failureDocument(failure, command))}\n`)
       answered = true
@@ -139,7 +160,9 @@ export function createTerminal(options: TerminalOptions): Terminal {
       return view
     },
     warn: (text) => {
-      if (!quiet) say(`${styles.stderr.yellow('warning:')} ${printable(text)}`)
+      if (quiet) return
+      say(`${styles.stderr.yellow('warning:')} ${printable(text)}`)
+      annotate({ level: 'warning', text })
     },
     info: (text) => {
       if (!quiet) say(printable(text))
@@ -181,8 +204,13 @@ const realClock: Clock = {
   }
 }
 
-function isCi(environment: Environment): boolean {
-  return !['', '0', 'false'].includes(environment['CI'] ?? '')
+function annotationText({ problem, why, next }: Failure): string {
+  const [first] = next
+  return [
+    problem,
+    ...(why === undefined ? [] : [`why: ${why}`]),
+    ...(first === undefined ? [] : [`next: ${first}`])
+  ].join('\n')
 }
 
 /** `confrouter … | head` closes the pipe when it has read enough; that is no failure of ours. */

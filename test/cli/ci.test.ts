@@ -1,0 +1,135 @@
+import { readFileSync } from 'node:fs'
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import { parse } from 'yaml'
+import { openWorkspace, type Workspace } from './workspace.js'
+
+const templates = { github: 'github-workflow.yml', 'azure-pipelines': 'azure-pipelines.yml' } as const
+const kinds = Object.keys(templates) as (keyof typeof templates)[]
+const textOf = (kind: keyof typeof templates) =>
+  readFileSync(join(import.meta.dirname, '../../templates', templates[kind]), 'utf8')
+
+/** Commands and flags that the next verbs bring; each is taken out of here when its verb is there. */
+const arriving: Readonly<Record<string, readonly string[]>> = {
+  plan: ['--json', '--exit-code', '--out', '--no-roles'],
+  up: ['--plan'],
+  policy: ['--check']
+}
+
+/** Every text that a shell is given, wherever in the document it stands. */
+function scripts(value: unknown): readonly string[] {
+  if (Array.isArray(value)) return value.flatMap(scripts)
+  if (typeof value !== 'object' || value === null) return []
+  return Object.entries(value).flatMap(([key, member]) =>
+    (key === 'run' || key === 'script') && typeof member === 'string' ? [member] : scripts(member)
+  )
+}
+
+const commandsOf = (kind: keyof typeof templates) =>
+  scripts(parse(textOf(kind)))
+    .flatMap((script) => script.split('\n'))
+    .flatMap((line) => [...line.matchAll(/(?:^|&& |\|\| )\s*confrouter ([a-z-]+)([^>|]*)/g)])
+    .map(([, verb = '', rest = '']) => ({ verb, flags: rest.match(/--[a-z-]+/g) ?? [] }))
+
+let workspace: Workspace
+beforeAll(async () => {
+  workspace = await openWorkspace()
+})
+afterAll(() => workspace.end(), 60_000)
+
+describe.each(kinds)('the pipeline for %s', (kind) => {
+  it('plans on a pull request, deploys main with an approved host data, and checks the policy', () => {
+    const commands = commandsOf(kind).map(({ verb, flags }) => [verb, ...flags].join(' '))
+    expect(commands).toEqual([
+      'plan --json --exit-code --no-roles',
+      'plan --out --no-roles',
+      'up --plan --yes --no-input --no-roles --accept-host-data',
+      'policy --check --no-roles'
+    ])
+  })
+
+  it('uses commands and flags that there are', async () => {
+    for (const { verb, flags } of commandsOf(kind)) {
+      const coming = arriving[verb] ?? []
+      const { code, stdout } = await workspace.run(verb, '--help')
+      if (verb !== 'plan' || code === 0) expect([verb, code]).toEqual([verb, 0])
+      const unknown = flags.filter((flag) => !new RegExp(`${flag}\\b`).test(stdout) && !coming.includes(flag))
+      expect([verb, unknown]).toEqual([verb, []])
+    }
+  }, 60_000)
+
+  it('has no secret in it, and logs in by federation', () => {
+    const text = textOf(kind)
+    expect(text).not.toMatch(/secrets\.|CLIENT_SECRET|API_KEY/)
+    expect(text).toContain('CONFROUTER_AUTH: oidc')
+  })
+
+  it('is written by init, with the version of this package, and never over another file', async () => {
+    const { code, document } = await workspace.json('init', '--ci', kind)
+    const file = document['file'] as string
+    expect([code, file]).toEqual([0, kind === 'github' ? '.github/workflows/confrouter.yml' : 'azure-pipelines.yml'])
+    const { version } = JSON.parse(readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8'))
+    const written = await workspace.read(file)
+    expect(written).toContain(`npm install --global confrouter@${version}`)
+    expect(written).not.toContain('CONFROUTER_VERSION')
+    expect(parse(written)).toBeDefined()
+    const again = await workspace.json('init', '--ci', kind)
+    expect([again.code, again.document['error'].code]).toEqual([2, 'init.exists'])
+    expect(await workspace.read(file)).toBe(written)
+  }, 30_000)
+})
+
+describe('the workflow for GitHub', () => {
+  const workflow = parse(textOf('github')) as {
+    jobs: Record<string, { permissions: Record<string, string>; environment?: string; if: string }>
+  }
+
+  it('gives each job what it needs and no more, and forks nothing', () => {
+    expect(workflow.jobs['plan']?.permissions).toEqual({
+      'id-token': 'write',
+      contents: 'read',
+      'pull-requests': 'write'
+    })
+    expect(workflow.jobs['plan']?.if).toContain('head.repo.full_name == github.repository')
+    expect(workflow.jobs['deploy']).toMatchObject({
+      environment: 'production',
+      permissions: { 'id-token': 'write', contents: 'read' }
+    })
+  })
+})
+
+describe('a command in a pipeline', () => {
+  it('knows systems by their names', async () => {
+    const { code, stderr } = await workspace.run('init', '--ci', 'gitlab')
+    expect([code, stderr]).toEqual([2, expect.stringContaining('github, azure-pipelines')])
+  }, 20_000)
+
+  it('writes its failure as an annotation and into the summary, and keeps stdout for the document', async () => {
+    const folder = join(workspace.directory, 'agent')
+    await mkdir(folder)
+    await workspace.write('confrouter.yaml', 'locatoin: x\n')
+    const gitHub = await openWorkspace({
+      CI: 'true',
+      GITHUB_ACTIONS: 'true',
+      GITHUB_STEP_SUMMARY: join(folder, 'step.md'),
+      CONFROUTER_SUMMARY: join(folder, 'own.md')
+    })
+    await gitHub.write('confrouter.yaml', 'locatoin: x\n')
+    const { code, stdout, stderr } = await gitHub.run('status', '--json')
+    expect([code, JSON.parse(stdout).error.code]).toEqual([3, 'config.invalid'])
+    expect(stderr).toMatch(/^::error title=config\.invalid::/m)
+    const [step, own] = await Promise.all([workspace.read('agent/step.md'), workspace.read('agent/own.md')])
+    expect(step).toContain('### confrouter status: failed, `config.invalid`')
+    expect(own).toContain('### confrouter status: failed')
+    await gitHub.end()
+
+    const azure = await openWorkspace({ TF_BUILD: 'True', AGENT_TEMPDIRECTORY: folder })
+    await azure.write('confrouter.yaml', 'locatoin: x\n')
+    const outcome = await azure.run('status')
+    await azure.end()
+    expect(outcome.stderr).toMatch(/^##vso\[task\.logissue type=error;code=config\.invalid;\]/m)
+    const file = /^##vso\[task\.uploadsummary\](.+)$/m.exec(outcome.stderr)?.[1] ?? ''
+    expect(readFileSync(file, 'utf8')).toContain('### confrouter status: failed')
+  }, 60_000)
+})
