@@ -42,7 +42,7 @@ type Identity = typeof IdentityModule
 interface Made {
   readonly credential: TokenCredential
   /** What came of asking the identity provider, once it has been asked. */
-  readonly assertion?: { subject: string | undefined; failure: unknown }
+  readonly assertion?: { subject: string | undefined; failure: UserError | undefined }
 }
 
 async function makeCredential(method: LoginMethod, source: IdentitySource, ca: string | undefined): Promise<Made> {
@@ -103,7 +103,7 @@ function federated(identity: Identity, options: { readonly authorityHost: string
           Object.assign(assertion, { subject, failure: undefined })
           return value
         } catch (error) {
-          assertion.failure = error
+          if (error instanceof UserError) assertion.failure = error
           throw error
         }
       }

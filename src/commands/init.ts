@@ -6,12 +6,12 @@ import type { App, Execute } from './app.js'
 import { helpEnd, withOutput } from './options.js'
 
 /** Where each pipeline is looked for by the system that runs it. */
-export const pipelineFiles = {
+const pipelineFiles = {
   github: '.github/workflows/confrouter.yml',
   'azure-pipelines': 'azure-pipelines.yml'
 } as const
 
-export type PipelineKind = keyof typeof pipelineFiles
+type PipelineKind = keyof typeof pipelineFiles
 
 interface Options {
   readonly json?: boolean

@@ -38,7 +38,7 @@ export interface ExpectedBundle {
   readonly deployment: string
 }
 
-export const signedSecretsType = 'confrouter-signed-secrets'
+const signedSecretsType = 'confrouter-signed-secrets'
 
 const maximumSecrets = 64
 /** What the variable and its file may hold. */

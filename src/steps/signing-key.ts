@@ -25,7 +25,7 @@ export const signingKeyStep: Step<'signing-key'> = {
 }
 
 /** Beside the released key and named after it, so that two deployments with their own keys have their own signers. */
-export function signingKeyName(run: Pick<Run, 'config'>): string {
+function signingKeyName(run: Pick<Run, 'config'>): string {
   return `${run.config.key.name.slice(0, 127 - suffix.length)}${suffix}`
 }
 

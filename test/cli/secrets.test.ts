@@ -1,6 +1,9 @@
+import { readFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import { Ajv2020 } from 'ajv/dist/2020.js'
 import { getContainerGroup } from '../../src/azure/container-group.js'
 import { deployTemplate } from '../../src/azure/deployment.js'
 import { getSigningKey, signWithVault } from '../../src/azure/signing-key.js'
@@ -16,6 +19,20 @@ providers:
   mine: { baseUrl: "http://127.0.0.1:${port}/v1", allowPrivate: true, apiKey: { env: MINE_KEY }, default: true }
   other: { baseUrl: "http://127.0.0.1:${port}/v1", allowPrivate: true, apiKey: { file: other.key } }
 ${more}`
+
+/** Problems of a document in the published shape of its command. */
+const problemsOf = (document: Document) => {
+  const file = join(
+    import.meta.dirname,
+    '../../schema/output',
+    `${String(document['command']).replace(' ', '-')}.schema.json`
+  )
+  const validate = new Ajv2020({ strict: true, allErrors: true, allowUnionTypes: true }).compile(
+    JSON.parse(readFileSync(file, 'utf8'))
+  )
+  validate(document)
+  return validate.errors
+}
 
 describe('the provider keys of a deployment', () => {
   /** What the provider was shown, in order. */
@@ -95,6 +112,7 @@ describe('the provider keys of a deployment', () => {
   it('are listed by name and version, never by value', async () => {
     const { code, document } = await workspace.json('secrets', 'list')
     const version = document['version'] as number
+    expect(problemsOf(document)).toBeNull()
     expect([code, document]).toEqual([
       0,
       {
@@ -119,6 +137,7 @@ describe('the provider keys of a deployment', () => {
     await workspace.write('.env', 'MINE_KEY=sk-rotated\n')
     const { code, document } = await workspace.json('secrets', 'rotate', 'mine')
     expect([code, document['command'], document['hostData']]).toEqual([0, 'secrets rotate', before.hostData])
+    expect(problemsOf(document)).toBeNull()
     const actions = (document['steps'] as { id: string; action: string }[]).filter(({ action }) => action !== 'none')
     expect(actions).toEqual([expect.objectContaining({ id: 'deploy', action: 'update' })])
     const smoke = await workspace.json('smoke')
@@ -138,7 +157,7 @@ describe('the provider keys of a deployment', () => {
     expect([empty.code, JSON.parse(empty.stdout).error.code]).toEqual([3, 'secrets.no-value'])
     await workspace.write('new.key', 'sk-from-file\n')
     const set = await workspace.json('secrets', 'set', 'mine', '--from-file', 'new.key')
-    expect([set.code, set.document['name']]).toEqual([0, 'mine'])
+    expect([set.code, set.document['name'], problemsOf(set.document)]).toEqual([0, 'mine', null])
     const list = await workspace.json('secrets', 'list')
     expect(list.document['secrets'][0]).toMatchObject({
       name: 'mine',
