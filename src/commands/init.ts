@@ -1,8 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises'
-import { dirname } from 'node:path'
 import { Command, Option } from 'commander'
 import { UserError } from '../base/user-error.js'
-import type { App, Execute } from './app.js'
+import type { Execute } from './app.js'
 import { helpEnd, withOutput } from './options.js'
 
 /** Where each pipeline is looked for by the system that runs it. */
@@ -38,9 +37,10 @@ export function initCommand(execute: Execute): Command {
     )
 }
 
-async function writeNew(file: string, text: Awaited<ReturnType<App['starterConfig']>>, ci: PipelineKind | undefined) {
+async function writeNew(file: string, text: string, ci: PipelineKind | undefined): Promise<void> {
   try {
-    await mkdir(dirname(file), { recursive: true })
+    const folder = /^(.+)\//.exec(file)?.[1]
+    if (ci !== undefined && folder !== undefined) await mkdir(folder, { recursive: true })
     await writeFile(file, text, { flag: 'wx' })
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
