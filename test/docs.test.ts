@@ -1,4 +1,6 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from '@jest/globals'
 import { catalogue } from '../src/azure/error-catalogue.js'
@@ -33,6 +35,10 @@ describe('docs/errors.md', () => {
     [...text.matchAll(/<a id="([^"]+)"><\/a>`[^`]+` \| (\d+)/g)].map((match) => [match[1]!, Number(match[2])])
   )
 
+  it('is what scripts/write-errors.js makes of docs/errors.jsonl', () => {
+    expect(() => execFileSync(process.execPath, ['scripts/write-errors.js', '--check'], { cwd: root })).not.toThrow()
+  })
+
   it('has an entry with the right exit code for every error code of the source', () => {
     expect([...codesInSource()].filter(([code, exit]) => documented.get(code) !== exit)).toEqual([])
   })
@@ -42,6 +48,59 @@ describe('docs/errors.md', () => {
     const elsewhere = ['config.invalid', 'doctor.failed', 'smoke.could-not-check']
     const known = new Set([...codesInSource().keys(), ...elsewhere])
     expect([...documented.keys()].filter((code) => !known.has(code))).toEqual([])
+  })
+})
+
+describe('scripts/write-errors.js', () => {
+  const entry = { code: 'a.b', fault: 'cloud', section: 'Azure', problem: 'What.', remedy: 'Do.' }
+
+  /** Runs it on a copy with more lines in the catalogue. */
+  function write(lines: readonly string[], ...flags: readonly string[]) {
+    const copy = mkdtempSync(join(tmpdir(), 'errors-'))
+    try {
+      for (const name of ['scripts', 'docs', 'package.json'])
+        cpSync(join(root, name), join(copy, name), { recursive: true })
+      const file = join(copy, 'docs/errors.jsonl')
+      writeFileSync(file, `${lines.join('\n')}\n${readFileSync(file, 'utf8')}`)
+      const { status, stderr } = spawnSync(process.execPath, ['scripts/write-errors.js', ...flags], { cwd: copy })
+      return {
+        status,
+        stderr: stderr.toString(),
+        page: readFileSync(join(copy, 'docs/errors.md'), 'utf8'),
+        catalogue: readFileSync(file, 'utf8')
+      }
+    } finally {
+      rmSync(copy, { recursive: true, force: true })
+    }
+  }
+
+  it('sorts what two branches have added, and puts each code into its section', () => {
+    const { status, page, catalogue } = write([JSON.stringify({ ...entry, code: 'zz.last' }), JSON.stringify(entry)])
+    expect(status).toBe(0)
+    expect(page).toContain('| <a id="a.b"></a>`a.b` | 5 | What. | Do. |')
+    const codes = catalogue
+      .split('\n')
+      .flatMap((line) => (line === '' ? [] : [(JSON.parse(line) as typeof entry).code]))
+    expect(codes).toEqual(codes.toSorted())
+  })
+
+  it.each([
+    [{ ...entry, code: 'azure.error' }, 'stands there twice'],
+    [{ ...entry, fault: 'nobody' }, '"nobody" is none of'],
+    [{ ...entry, section: 'Nowhere' }, 'section "Nowhere"'],
+    [{ ...entry, problem: 'a | b' }, '"problem" must be'],
+    [{ ...entry, problem: '' }, 'says not what it is'],
+    [{ ...entry, code: 'A B' }, 'has not the form of a code'],
+    [{ ...entry, exit: 5 }, '"exit" is unknown']
+  ])('refuses %j', (wrong, problem) => {
+    const { status, stderr } = write([JSON.stringify(wrong)])
+    expect([status, stderr]).toEqual([1, expect.stringContaining(problem)])
+  })
+
+  it('with --check writes nothing and fails when the page is not current', () => {
+    const { status, page, stderr } = write([JSON.stringify(entry)], '--check')
+    expect([status, stderr]).toEqual([1, expect.stringContaining('is not current')])
+    expect(page).not.toContain('a.b')
   })
 })
 

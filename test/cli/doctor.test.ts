@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
-import { Ajv } from 'ajv'
+import { Ajv2020 } from 'ajv/dist/2020.js'
 import { type Document, openWorkspace, type Workspace } from './workspace.js'
 
-const schema = JSON.parse(readFileSync(join(import.meta.dirname, '../../schema/doctor.schema.json'), 'utf8')) as object
-const validate = new Ajv({ allErrors: true }).compile(schema)
+const schema = JSON.parse(readFileSync(join(import.meta.dirname, '../../schema/output/doctor.schema.json'), 'utf8')) as object
+const validate = new Ajv2020({ allErrors: true }).compile(schema)
 
 let workspace: Workspace
 beforeEach(async () => {
@@ -19,6 +19,8 @@ const outcomeOf = (document: Document, id: string): string =>
 async function doctor(...args: readonly string[]): Promise<{ code: number | null; document: Document }> {
   const { code, document } = await workspace.json('doctor', ...args)
   expect(validate(document) ? [] : validate.errors).toEqual([])
+  for (const check of document['checks'] as Document[])
+    if (check['outcome'] === 'fail') expect([check['next'].length > 0, typeof check['fault']]).toEqual([true, 'string'])
   return { code, document }
 }
 
