@@ -4,7 +4,9 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { type Document, openWorkspace, type Workspace } from './workspace.js'
 
-const schema = JSON.parse(readFileSync(join(import.meta.dirname, '../../schema/output/doctor.schema.json'), 'utf8')) as object
+const schema = JSON.parse(
+  readFileSync(join(import.meta.dirname, '../../schema/output/doctor.schema.json'), 'utf8')
+) as object
 const validate = new Ajv2020({ allErrors: true }).compile(schema)
 
 let workspace: Workspace
