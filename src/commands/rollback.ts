@@ -124,8 +124,17 @@ async function goBackTo(
     await run.state.update(({ upgrade: _moved, ...state }) => state)
   }
   const wanted = { strategy, from, to, isWidened: true }
-  const { upgrade } = await carryOut(app, session, results, wanted, { direction: 'rollback', reason })
+  const { upgrade } = await carryOut(app, asItWasTested(session, target), results, wanted, {
+    direction: 'rollback',
+    reason
+  })
   return { from: upgrade.from, to: upgrade.to, phases: upgrade.phases }
+}
+
+/** It is verified with the model of its own time: the one that is configured now may be what is wrong. */
+function asItWasTested(session: Session, { smokeModel }: Generation): Session {
+  const { run } = session
+  return { ...session, run: { ...run, config: { ...run.config, smoke: { model: smokeModel } } } }
 }
 
 function inWords({ from, to, closedWindow, secretsChanged }: Rollback, reason: string, endpoint?: string): string {

@@ -60,6 +60,7 @@ export async function deployGroup(
       templateSha256,
       sealedSecrets,
       secretVersions: Object.fromEntries(secrets.map(({ name, version }) => [name, version])),
+      ...(run.config.smoke.model === undefined ? {} : { smokeModel: run.config.smoke.model }),
       deployedAt: run.now().toISOString()
     }
   }

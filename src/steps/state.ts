@@ -24,6 +24,8 @@ export interface Generation {
   readonly sealedSecrets: string
   /** For each provider with a key, the version of the bundle in which its value was sealed. */
   readonly secretVersions: Readonly<Record<string, number>>
+  /** What its smoke test called; absent where it called nothing. */
+  readonly smokeModel?: string
   /** UTC, ISO 8601. */
   readonly deployedAt: string
 }

@@ -8,7 +8,7 @@ import { getKey } from '../../src/azure/vault-key.js'
 import { pinsOf } from '../../src/steps/release-key.js'
 import { azureOf } from './azure.js'
 import { startCaller } from './steady-caller.js'
-import { type Document, openWorkspace, type Workspace } from './workspace.js'
+import { type Document, openWorkspace, shapeOf, type Workspace } from './workspace.js'
 
 const configuration = (more: string) => `cloud: local
 router: { limits: { callsPerMinute: 100000, evidencePerMinute: 1000 } }
@@ -100,7 +100,8 @@ describe('an upgrade beside the old group', () => {
     )
   }, 120_000)
 
-  it('says what it did, phase by phase', () => {
+  it('says what it did, phase by phase', async () => {
+    expect(await shapeOf('up', second)).toEqual([true, null])
     expect(second['upgrade']).toMatchObject({
       strategy: 'blue-green',
       from: first['hostData'],
@@ -182,6 +183,7 @@ describe('rollback', () => {
       closedWindow: false,
       secretsChanged: [{ provider: 'openai', change: 'changed' }]
     })
+    expect(await shapeOf('rollback', document)).toEqual([true, null])
     expect(JSON.stringify(document)).not.toContain('sk-')
     const { active, history } = await state()
     expect(active.hostData).toBe(first['hostData'])
@@ -206,6 +208,7 @@ describe('an upgrade whose new group cannot be verified', () => {
     expect((await pins()).length).toBe(2)
     const status = await workspace.json('status', '--trust')
     expect(status.code).toBe(10)
+    expect(await shapeOf('status', status.document)).toEqual([true, null])
     expect(status.document['upgrade']).toMatchObject({ phase: 'verify', failure: expect.any(String) })
     expect(status.document['trust'][1]).toMatchObject({ answer: 'no', next: expect.arrayContaining(['confrouter up']) })
   }, 120_000)
@@ -236,6 +239,34 @@ describe('an upgrade by replacement', () => {
     ])
     expect(await pins()).toEqual([document['hostData']])
     expect((await workspace.json('up')).document['changed']).toBe(false)
+  }, 90_000)
+})
+
+describe('an unfinished upgrade', () => {
+  const broken = 'smoke: { model: "loopback:no-such-model" }'
+
+  it('to what is no longer wanted is taken back before the one that is', async () => {
+    await configure(broken)
+    expect((await workspace.json('up')).document['error'].code).toBe('upgrade.not-verified')
+    const { upgrade } = await state()
+    await workspace.write(
+      'confrouter.yaml',
+      configuration('').replace('LOOPBACK', loopback).replace('callsPerMinute: 100000', 'callsPerMinute: 100001')
+    )
+    const { code, document } = await workspace.json('up')
+    expect([code, document['error']]).toEqual([0, undefined])
+    expect(await groupOf(upgrade.to.group)).toBeUndefined()
+    expect(await pins()).toEqual([document['hostData']])
+    expect((await state())['history'].at(-2)).toMatchObject({ what: 'rollback', from: upgrade.to.hostData })
+  }, 90_000)
+
+  it('whose old group is gone goes back by deploying it again, tested as it was then', async () => {
+    const before = (await state())['active'].hostData as string
+    await configure(`${broken}\nencryption: required`)
+    expect((await workspace.json('up', '--strategy', 'replace')).document['error'].code).toBe('upgrade.not-verified')
+    const { code, document } = await workspace.json('rollback', '--reason', 'no such model')
+    expect([code, document['to'], document['closedWindow']]).toEqual([0, before, false])
+    expect(await pins()).toEqual([before])
   }, 90_000)
 })
 

@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Ajv2020 } from 'ajv/dist/2020.js'
 
 const cli = join(import.meta.dirname, '..', '..', 'bin', 'confrouter.js')
 
@@ -66,6 +67,15 @@ export async function openWorkspace(more: Readonly<Record<string, string>> = {})
       await rm(directory, { recursive: true, force: true })
     }
   }
+}
+
+/** Whether a document has the published shape, with what is wrong if it has not. */
+export async function shapeOf(name: string, document: Document): Promise<readonly unknown[]> {
+  const file = join(import.meta.dirname, '../../schema/output', `${name}.schema.json`)
+  const validate = new Ajv2020({ strict: true, allErrors: true }).compile(
+    JSON.parse(await readFile(file, 'utf8')) as object
+  )
+  return [validate(document), validate.errors]
 }
 
 export function outcome(child: ChildProcess): Promise<Outcome> {
