@@ -193,7 +193,7 @@ async function runWith(
       template: JSON.parse(readFileSync(join(from.checkout, 'templates/container-group.json'), 'utf8')) as JsonObject
     },
     trust: { roots: { arkSha256: ['0'.repeat(64)] }, uvmIssuer: undefined },
-    providerKeys: async () => from.providerKeys ?? {},
+    providerKeys: async () => ({ values: from.providerKeys ?? {}, missing: [] }),
     accessToken: from.accessToken,
     signal: new AbortController().signal,
     listenAddress: '127.0.0.1',
