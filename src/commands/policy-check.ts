@@ -21,11 +21,10 @@ export function checkCommand(execute: Execute): Command {
         checkPolicy(run, results, options.check === true ? run.policyDirectory : options.check, note)
       )
       const differs = checked.files.some(({ state }) => state !== 'same')
-      const { notes, ...document } = checked
-      for (const note of notes) app.terminal.warn(note)
+      for (const note of checked.notes) app.terminal.warn(note)
       app.terminal.result({
         human: printableLines(checked.files.flatMap(describe)),
-        json: { command: 'policy', form: 'check', differs, ...document }
+        json: { command: 'policy', form: 'check', differs, ...checked }
       })
       if (differs) app.exitWith(10)
     })

@@ -31,24 +31,10 @@ export function explainCommand(execute: Execute): Command {
       const explanation = explainPolicy(policy)
       app.terminal.result({
         human: describe(explanation, app.terminal.width),
-        json: documentOf(explanation)
+        json: { command: 'policy', form: 'explain', ...explanation }
       })
     })
   )
-}
-
-/** What the document has always had of a policy; the rest is told in words. */
-function documentOf({ containers, ...policy }: PolicyExplanation): object {
-  return {
-    command: 'policy',
-    form: 'explain',
-    ...policy,
-    containers: containers.map(({ umask: _, mounts, execs, ...container }) => ({
-      ...container,
-      mounts: mounts.map(({ destination, source, options }) => ({ destination, source, options })),
-      execs: execs.map(({ command }) => command)
-    }))
-  }
 }
 
 function describe(policy: PolicyExplanation, width: number): string {

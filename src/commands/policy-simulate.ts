@@ -77,10 +77,7 @@ function documentOf(groups: readonly SimulatedGroup[]): object {
     command: 'policy',
     form: 'simulate',
     denied: groups.some(({ containers }) => containers.some(({ denial }) => denial !== undefined)),
-    groups: groups.map(({ containers, ...group }) => ({
-      ...group,
-      containers: containers.map(({ maybeDropped: _, undecided: __, ...container }) => container)
-    }))
+    groups
   }
 }
 
