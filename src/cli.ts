@@ -4,9 +4,11 @@ import { UserError } from './base/user-error.js'
 import type { App, Execute } from './commands/app.js'
 import { deploymentCommands } from './commands/deployment.js'
 import { doctorCommand } from './commands/doctor.js'
+import { completionCommand } from './commands/completion.js'
 import { downCommand } from './commands/down.js'
 import { emulatorCommand } from './commands/emulator.js'
 import { initCommand } from './commands/init.js'
+import { logsCommand } from './commands/logs.js'
 import { planCommand } from './commands/plan.js'
 import { proxyCommand } from './commands/proxy.js'
 import { rollbackCommand } from './commands/rollback.js'
@@ -62,11 +64,13 @@ export async function main(io: Io): Promise<number> {
     secretsCommand(execute),
     planCommand(execute),
     statusCommand(execute),
+    logsCommand(execute),
     rollbackCommand(execute),
     downCommand(execute),
     verifyCommand(execute),
     proxyCommand(execute),
-    emulatorCommand(execute)
+    emulatorCommand(execute),
+    completionCommand(execute, program)
   ]
   for (const verb of verbs) {
     program.addCommand(inherit(verb, program))
