@@ -1,4 +1,5 @@
 import {
+  type Check,
   type EvidenceDocument,
   isHttpsOrigin,
   type MaaKeySet,
@@ -83,7 +84,7 @@ const keysFrom = async (
 
 /**
  * A verdict with the keys of attestation providers. Where they cannot be had, what needs none may be wrong all
- * the same: that is a rejection. Only if all of it matches the error of `keys` is thrown, and nothing is known.
+ * the same: that is a rejection, whose claims about the token were not checked. Only if all of it matches the error of `keys` is thrown, and nothing is known.
  */
 export async function appraiseWith(
   keys: () => Promise<readonly MaaKeySet[]>,
@@ -94,8 +95,13 @@ export async function appraiseWith(
     maaKeys = await keys()
   } catch (error) {
     const verdict = await appraise([])
-    if (verdict.checks.some(({ claim, outcome }) => outcome === 'mismatch' && !claim.startsWith('maa.'))) return verdict
-    throw error
+    const isOfToken = ({ claim }: Check): boolean => claim.startsWith('maa.')
+    if (!verdict.checks.some((check) => check.outcome === 'mismatch' && !isOfToken(check))) throw error
+    const reason = `could not be checked: ${error instanceof Error ? error.message : 'the keys of the provider were not to be had'}`
+    const checks = verdict.checks.map((check): Check =>
+      isOfToken(check) && check.outcome === 'mismatch' ? { claim: check.claim, outcome: 'not-required', reason } : check
+    )
+    return { verdict: 'rejected', simulated: verdict.simulated, checks }
   }
   return appraise(maaKeys)
 }

@@ -12,10 +12,17 @@ export function downCommand(execute: Execute): Command {
     'confrouter down --confirm confrouter'
   ).action(
     execute<SharedOptions & { readonly confirm?: string; readonly purge?: boolean }>('down', async (app, options) => {
-      const { deleteAll, deletions } = await import('../steps/index.js')
+      const { deleteAll, deletions, unrecorded } = await import('../steps/index.js')
       const session = await app.open('down', options, 'write')
       try {
         const { run } = session
+        const left = run.state.get().created.length === 0 ? await unrecorded(run) : undefined
+        if (left !== undefined) {
+          app.terminal.warn(
+            `${left} is there, and this state directory does not record that \`up\` made it: it is left alone. ` +
+              `To delete it: az group delete --name ${run.config.resourceGroup}`
+          )
+        }
         const list = await deletions(run, { purge: options.purge === true })
         if (list.length > 0 && session.asks) {
           const typed =
@@ -34,7 +41,7 @@ export function downCommand(execute: Execute): Command {
         }
         const progress = app.terminal.progress('confrouter down', list)
         const outcomes = await deleteAll(run, list, progress).finally(() => progress.close())
-        await session.endCloud?.()
+        if (left === undefined) await session.endCloud?.()
         const deleted = outcomes.filter(({ deleted: gone }) => gone).map(({ title }) => title)
         const kept = outcomes.filter(({ deleted: gone }) => !gone).map(({ title }) => title)
         app.terminal.result({

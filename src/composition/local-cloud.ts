@@ -110,7 +110,13 @@ async function startInBackground(options: EmulatorOptions, signal: AbortSignal):
   }
   throw new UserError('machine', 'emulator.not-started', 'the emulator did not start', {
     why: firstProblem(await readLog(logFile, offset)),
-    next: [`confrouter emulator start --foreground --state-dir ${options.stateDir}`, `cat ${logFile}`]
+    next: [
+      ...((await readLog(logFile, offset)).includes('[emulator.port-taken]')
+        ? [`CONFROUTER_EMULATOR_PORT=PORT confrouter emulator start --state-dir ${options.stateDir}`]
+        : []),
+      `confrouter emulator start --foreground --state-dir ${options.stateDir}`,
+      `cat ${logFile}`
+    ]
   })
 }
 

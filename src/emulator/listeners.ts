@@ -145,7 +145,11 @@ function portError(error: unknown, port: number, name: string, directory: string
   if (code !== 'EADDRINUSE' && code !== 'EACCES') return error
   return new UserError('machine', 'emulator.port-taken', `port ${port} on 127.0.0.1 is not free`, {
     why: `the emulated ${name} is known to clients by this port`,
-    next: [`end the program that listens on port ${port} (lsof -i :${port})`, ...commandsFor(directory, 'reset')],
+    next: [
+      `end the program that listens on port ${port} (lsof -i :${port}), which may be the emulator of another folder`,
+      'CONFROUTER_EMULATOR_PORT=PORT CONFROUTER_CONTAINER_GROUP_PORT=PORT CONFROUTER_SIDECAR_PORT=PORT confrouter up --local',
+      ...commandsFor(directory, 'reset')
+    ],
     cause: error
   })
 }

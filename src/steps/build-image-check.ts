@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { readFile, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, sep } from 'node:path'
 import { utf8 } from '../base/encoding.js'
 import { UserError } from '../base/user-error.js'
 import {
@@ -105,16 +105,21 @@ async function rebuildNative(run: Run, note: Note): Promise<Facts> {
 /** Of the source where it is here; an installed package has brought the program along and not its source. */
 async function programFromSource(run: Run, note: Note): Promise<Uint8Array> {
   const folder = run.assets.buildContext
-  const hasSource = await stat(join(folder, 'src', 'router', 'main.ts')).then(
-    () => true,
-    () => false
-  )
-  if (!hasSource) {
+  if (!(await isCheckout(folder))) {
     note('the source is not in this package: the program that it brought is taken')
     return routerBundle(run)
   }
   note('making the router program from the source')
   return bundleRouter(folder)
+}
+
+/** An installed package has the source to be read, but not the tools that make the program of it. */
+async function isCheckout(folder: string): Promise<boolean> {
+  if (folder.split(sep).includes('node_modules')) return false
+  return stat(join(folder, 'src', 'router', 'main.ts')).then(
+    () => true,
+    () => false
+  )
 }
 
 async function rebuildWithEngine(run: Run, note: Note): Promise<Facts> {

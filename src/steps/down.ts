@@ -2,7 +2,7 @@ import { deleteAttestationProvider } from '../azure/attestation.js'
 import { deleteContainerGroup } from '../azure/container-group.js'
 import { deleteIdentity } from '../azure/identity.js'
 import { deleteVault, getVault, purgeVault } from '../azure/key-vault.js'
-import { deleteResourceGroup, isResourceGroupEmpty } from '../azure/resource-group.js'
+import { deleteResourceGroup, getResourceGroup, isResourceGroupEmpty } from '../azure/resource-group.js'
 import { deleteRoleAssignment } from '../azure/roles.js'
 import { UserError } from '../base/user-error.js'
 import { interrupted } from './graph.js'
@@ -41,11 +41,36 @@ const order = [
  * @throws UserError with fault `config` if a vault is to be purged that cannot be, before anything is deleted
  */
 export async function deletions(run: Run, options: { readonly purge: boolean }): Promise<readonly Deletion[]> {
-  const recorded = run.state
-    .get()
-    .created.map(parseResourceId)
-    .sort((a, b) => order.indexOf(a.type) - order.indexOf(b.type))
+  const { created } = run.state.get()
+  refuseForeign(run, created)
+  const recorded = created.map(parseResourceId).sort((a, b) => order.indexOf(a.type) - order.indexOf(b.type))
   return Promise.all(recorded.map((resource) => deletionOf(run, resource, options.purge)))
+}
+
+/**
+ * The state is a file that others may write to, and this list is what gets deleted: nothing outside of the
+ * deployment's own resource group was ever made by `up`.
+ */
+function refuseForeign({ azure, config, state }: Run, created: readonly string[]): void {
+  const own = `/subscriptions/${azure.subscriptionId}/resourceGroups/${config.resourceGroup}`.toLowerCase()
+  const foreign = created.filter((id) => id.toLowerCase() !== own && !id.toLowerCase().startsWith(`${own}/`))
+  if (foreign.length === 0) return
+  throw new UserError(
+    'machine',
+    'state.foreign',
+    `the state records as made by \`up\` what is not of this deployment: ${foreign.join(', ')}`,
+    {
+      why: `everything that it makes is in resource group "${config.resourceGroup}"; nothing was deleted`,
+      next: [`look at ${state.directory}/state.json`, 'set subscription and resourceGroup to those of the deployment']
+    }
+  )
+}
+
+/** What is there under the names of the configuration although nothing is recorded as made from here. */
+export async function unrecorded(run: Run): Promise<string | undefined> {
+  const { resourceGroup } = run.config
+  const exists = await getResourceGroup(run.azure, resourceGroup)
+  return exists === undefined ? undefined : `resource group "${resourceGroup}"`
 }
 
 /** Deletes one after the other. What is gone is forgotten at once, so that the same command continues after a kill. */

@@ -12,7 +12,7 @@ import { smokeStep } from './smoke-test.js'
 import { policyStep } from './write-policy.js'
 
 export { type BuildCheck, checkBuild } from './build-image-check.js'
-export { deleteAll, deletions } from './down.js'
+export { deleteAll, deletions, unrecorded } from './down.js'
 export { type DoctorCheck, type DoctorReport, examine, verdictOf } from './doctor.js'
 export { azureChecks } from './doctor-azure.js'
 export { configCheck, type Machine, machineChecks, portCheck, toolChecks } from './doctor-machine.js'

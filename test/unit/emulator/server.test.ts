@@ -253,7 +253,11 @@ describe('listeners beside the first one', () => {
       code: 'emulator.port-taken',
       problem: `port ${port} on 127.0.0.1 is not free`,
       why: expect.stringContaining('key vault kv1'),
-      next: [expect.any(String), `confrouter emulator reset --state-dir ${join(directory, '..')}`]
+      next: [
+        expect.any(String),
+        expect.stringContaining('CONFROUTER_EMULATOR_PORT'),
+        `confrouter emulator reset --state-dir ${join(directory, '..')}`
+      ]
     })
     blocker.close()
     await rm(join(directory, '..'), { recursive: true, force: true })
