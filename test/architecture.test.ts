@@ -44,16 +44,7 @@ const rules: Readonly<Record<string, Rule>> = {
   },
   steps: {
     folders: ['config', 'plan', 'policy', 'image', 'layers', 'azure', 'exec', 'client', 'seal', 'release'],
-    packages: [
-      'node:fs',
-      'node:path',
-      'node:os',
-      'node:crypto',
-      'node:timers',
-      'node:async_hooks',
-      'write-file-atomic',
-      'yaml'
-    ]
+    packages: ['node:fs', 'node:path', 'node:os', 'node:crypto', 'node:timers', 'node:async_hooks', 'yaml']
   },
   commands: {
     folders: ['policy', 'plan', 'steps', 'terminal', 'client', 'client/proxy', 'release'],
@@ -73,8 +64,7 @@ const rules: Readonly<Record<string, Rule>> = {
       'node:stream',
       'node:timers',
       'jose',
-      'cborg',
-      'write-file-atomic'
+      'cborg'
     ]
   },
   router: {

@@ -46,6 +46,10 @@ export async function startRouter({
       MAA_ENDPOINT: 'https://sharedweu.weu.attest.azure.net',
       AKV_ENDPOINT: 'https://conftest.vault.azure.net',
       KID: 'default',
+      ACCESS_MODE: '',
+      ACCESS_TOKENS: '',
+      RATE_LIMIT_PER_MINUTE: '',
+      ENCRYPTION: '',
       UVM_SECURITY_CONTEXT_DIR: folder,
       CONFROUTER_PROVIDERS: JSON.stringify({
         bench: { baseUrl: `http://127.0.0.1:${upstreamPort}/v1`, allowPrivate: true }

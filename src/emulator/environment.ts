@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { request } from 'node:https'
 import { join } from 'node:path'
-import writeFileAtomic from 'write-file-atomic'
 import { isJsonObject } from '../base/json.js'
+import { writeTextAtomically } from '../image/index.js'
 
 /** All that a client needs to use a running emulator; holds the operator's secret. */
 export interface EmulatorEnvironment {
@@ -62,7 +62,7 @@ export function environmentFile(directory: string): string {
 
 export async function writeEnvironment(directory: string, environment: EmulatorEnvironment): Promise<void> {
   const text = `${JSON.stringify(environment, null, 2)}\n`
-  await writeFileAtomic(environmentFile(directory), text, { mode: 0o600, fsync: false })
+  await writeTextAtomically(environmentFile(directory), text, { mode: 0o600, sync: false })
 }
 
 /** What the last emulator of this directory wrote; undefined if there was none. It need not run any more. */

@@ -1,9 +1,9 @@
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import writeFileAtomic from 'write-file-atomic'
 import { isJsonObject, type JsonObject } from '../base/json.js'
 import { UserError } from '../base/user-error.js'
 import { commandsFor } from './command-line.js'
+import { writeTextAtomically } from '../image/index.js'
 
 /** One kind of record, kept in memory and in one JSON file. Keys are compared as they are given. */
 export interface Collection<T> {
@@ -22,7 +22,7 @@ export interface Store {
 /** Replaces a file by one with this text: whoever reads it, at any moment, finds the old or the new one. */
 export type WriteFile = (file: string, text: string) => Promise<void>
 
-export const replaceFile: WriteFile = (file, text) => writeFileAtomic(file, text, { mode: 0o600, fsync: false })
+export const replaceFile: WriteFile = (file, text) => writeTextAtomically(file, text, { mode: 0o600, sync: false })
 
 /**
  * Opens the emulator's state folder. Each change rewrites its collection's file by rename, so a

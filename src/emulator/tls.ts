@@ -1,7 +1,6 @@
 import { generateKeyPairSync, randomBytes, X509Certificate } from 'node:crypto'
 import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import writeFileAtomic from 'write-file-atomic'
 import {
   authorityExtensions,
   certificatePem,
@@ -11,6 +10,7 @@ import {
   subjectAlternativeName
 } from './hardware/certificate.js'
 import { vaultSuffix } from './local-caller.js'
+import { writeTextAtomically } from '../image/index.js'
 
 /** What the emulator's listeners present, and the file that a client has to trust. */
 export interface TlsIdentity {
@@ -105,5 +105,5 @@ function makeTlsIdentity(now: Date): Omit<TlsIdentity, 'caFile'> {
 }
 
 async function writePrivate(path: string, text: string): Promise<void> {
-  await writeFileAtomic(path, text, { mode: 0o600, fsync: false })
+  await writeTextAtomically(path, text, { mode: 0o600, sync: false })
 }

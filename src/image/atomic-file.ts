@@ -28,6 +28,8 @@ export interface TextFile {
   readonly text: string
   /** Permission bits; those of the file that is replaced if not given, else what the umask leaves of 0666. */
   readonly mode?: number | undefined
+  /** Whether it must survive a power cut, and not only the end of this process; true if not given. */
+  readonly sync?: boolean | undefined
 }
 
 /**
@@ -37,7 +39,7 @@ export interface TextFile {
 export async function writeTextAtomically(
   path: string,
   text: string,
-  options: Pick<TextFile, 'mode'> = {}
+  options: Pick<TextFile, 'mode' | 'sync'> = {}
 ): Promise<void> {
   await writeTextsAtomically([{ path, text, ...options }])
 }
@@ -46,11 +48,11 @@ export async function writeTextAtomically(
 export async function writeTextsAtomically(files: readonly TextFile[]): Promise<void> {
   const written: { readonly partial: string; readonly path: string }[] = []
   try {
-    for (const { path: wanted, text, mode } of files) {
+    for (const { path: wanted, text, mode, sync = true } of files) {
       const path = await targetOf(wanted)
       const partial = partialIn(dirname(path))
       written.push({ partial, path })
-      await writeStream(partial, once(utf8.encode(text)), mode ?? (await modeOf(path)))
+      await writeStream(partial, once(utf8.encode(text)), { mode: mode ?? (await modeOf(path)), sync })
     }
     for (const { partial, path } of written) await onFile('rename', partial, rename(partial, path))
   } finally {
@@ -85,13 +87,17 @@ async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, undefi
   yield bytes
 }
 
-async function writeStream(path: string, content: AsyncIterable<Uint8Array>, mode?: number): Promise<void> {
+async function writeStream(
+  path: string,
+  content: AsyncIterable<Uint8Array>,
+  { mode, sync }: { readonly mode?: number | undefined; readonly sync: boolean } = { sync: true }
+): Promise<void> {
   const file = await onFile('create', path, open(path, 'wx', mode))
   try {
     // What the umask took away from it.
     if (mode !== undefined) await onFile('write', path, file.chmod(mode))
     for await (const chunk of content) await onFile('write', path, writeWhole(file, chunk))
-    await onFile('write', path, file.sync())
+    if (sync) await onFile('write', path, file.sync())
   } finally {
     await file.close()
   }

@@ -82,11 +82,18 @@ export class SettingsError extends Error {
 }
 
 /**
+ * What decides who may call and where prompts go. The policies of container groups allow every variable to be left
+ * out, and whoever starts the group may do so: then an absent one must not mean its default, which is the open one.
+ */
+const decisions = ['ACCESS_MODE', 'ACCESS_TOKENS', 'RATE_LIMIT_PER_MINUTE', 'ENCRYPTION', 'CONFROUTER_PROVIDERS']
+
+/**
  * Reads the environment. Variables that are empty count as unset, because templates set variables
  * that they have no value for. Throws a `SettingsError`.
  */
 export function parseSettings(environment: Environment): Settings {
   const env = new Reader(environment)
+  for (const name of decisions) env.requirePresence(name)
   const access = readAccess(env)
   const providers = env.read('CONFROUTER_PROVIDERS', parseProviders, undefined) ?? parseProviders(undefined)
   const settings: Settings = {
@@ -160,6 +167,11 @@ class Reader {
     }
     // Never used: `finish` throws when there is a problem.
     return unset[0] as Value
+  }
+
+  /** Empty is a value here: it is the default, and somebody wrote it down. */
+  requirePresence(name: string): void {
+    if (this.#environment[name] === undefined) this.problem(`${name} is left out: set it, empty for its default`)
   }
 
   problem(text: string): void {

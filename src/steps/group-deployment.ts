@@ -1,7 +1,6 @@
 import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import writeFileAtomic from 'write-file-atomic'
 import { type ContainerGroup, deleteContainerGroup, getContainerGroup } from '../azure/container-group.js'
 import { deployTemplate, waitForIdleDeployment } from '../azure/deployment.js'
 import { sha256Hex } from '../base/digest.js'
@@ -15,6 +14,7 @@ import { authorityOfTemplate } from './group-template.js'
 import type { Note, Outputs, Run } from './run.js'
 import type { CurrentBundle } from './sealed-secrets.js'
 import type { Generation } from './state.js'
+import { writeTextAtomically } from '../image/index.js'
 
 /** What is to be deployed, and under which name. */
 export interface GroupTarget {
@@ -113,7 +113,7 @@ function templateFile(run: Pick<Run, 'state'>, hash: string): string {
 
 async function keepTemplate(run: Run, hash: string, text: string): Promise<void> {
   await mkdir(join(run.state.directory, 'generations'), { recursive: true })
-  await writeFileAtomic(templateFile(run, hash), text)
+  await writeTextAtomically(templateFile(run, hash), text)
 }
 
 /** Resumes exactly this deployment if a killed run left it going, else waits for whatever goes on and submits it. */

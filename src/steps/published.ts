@@ -1,9 +1,9 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import writeFileAtomic from 'write-file-atomic'
 import { strictTrustPolicy, type TrustPolicy } from '../client/index.js'
 import type { Outputs, Run } from './run.js'
 import type { Generation } from './state.js'
+import { writeTextAtomically } from '../image/index.js'
 
 /** A measurement, and the attestation service that its router goes to. */
 export interface Measured {
@@ -52,13 +52,13 @@ export function trustText(trust: TrustPolicy): string {
  */
 export async function publish(run: Run, trust: TrustPolicy, addresses: readonly Address[]): Promise<void> {
   await mkdir(run.policyDirectory, { recursive: true })
-  await writeFileAtomic(join(run.policyDirectory, 'trust.json'), trustText(trust))
+  await writeTextAtomically(join(run.policyDirectory, 'trust.json'), trustText(trust))
   const list = addresses.map(({ endpoint, tlsEndpoint, hostData }) => ({
     endpoint,
     ...(tlsEndpoint === undefined ? {} : { tlsEndpoint }),
     hostData
   }))
-  await writeFileAtomic(
+  await writeTextAtomically(
     join(run.policyDirectory, 'addresses.json'),
     `${JSON.stringify({ version: 1, addresses: list }, null, 2)}\n`
   )

@@ -1,8 +1,8 @@
 import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import writeFileAtomic from 'write-file-atomic'
 import { isJsonObject } from '../base/json.js'
 import { UserError } from '../base/user-error.js'
+import { writeTextAtomically } from '../image/index.js'
 
 /**
  * What a run leaves for the next one. A hint, never the truth: Azure is asked each time. It holds
@@ -110,7 +110,7 @@ export async function openState(directory: string, name: string, cloud: string):
     async update(change) {
       state = change(state)
       const text = `${JSON.stringify(state, null, 2)}\n`
-      writing = writing.catch(() => undefined).then(() => writeFileAtomic(file, text, { mode: 0o600 }))
+      writing = writing.catch(() => undefined).then(() => writeTextAtomically(file, text, { mode: 0o600 }))
       await writing
     }
   }

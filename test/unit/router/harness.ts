@@ -123,6 +123,11 @@ export const requiredEnvironment = {
   MAA_ENDPOINT: 'https://sharedweu.weu.attest.azure.net',
   AKV_ENDPOINT: 'https://conftest.vault.azure.net',
   KID: 'default',
+  ACCESS_MODE: '',
+  ACCESS_TOKENS: '',
+  RATE_LIMIT_PER_MINUTE: '',
+  ENCRYPTION: '',
+  CONFROUTER_PROVIDERS: '',
   CONFROUTER_SECRETS_SIGNER: expectedOfTests.signer,
   CONFROUTER_DEPLOYMENT: expectedOfTests.deployment
 }

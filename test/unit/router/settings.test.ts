@@ -16,6 +16,15 @@ function problems(environment: Record<string, string | undefined>): readonly str
 }
 
 describe('parseSettings', () => {
+  it.each(['ACCESS_MODE', 'ACCESS_TOKENS', 'RATE_LIMIT_PER_MINUTE', 'ENCRYPTION', 'CONFROUTER_PROVIDERS'])(
+    'refuses to start when %s is left out, which a policy cannot forbid',
+    (name) => {
+      expect(problems({ ACCESS_TOKENS: sha256Hex('t'), ACCESS_MODE: 'token', [name]: undefined })).toContain(
+        `${name} is left out: set it, empty for its default`
+      )
+    }
+  )
+
   it('needs three variables and has defaults for the rest', () => {
     expect(parse({})).toMatchObject({
       host: '0.0.0.0',
