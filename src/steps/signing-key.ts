@@ -1,5 +1,6 @@
 import { createSigningKey, getSigningKey, type SigningKey, type UnusableKey } from '../azure/signing-key.js'
 import { UserError } from '../base/user-error.js'
+import { diffProperties } from '../plan/properties.js'
 import { ecThumbprint } from '../seal/ec-key.js'
 import type { Outputs, Run, Step } from './run.js'
 
@@ -19,6 +20,7 @@ export const signingKeyStep: Step<'signing-key'> = {
     return {
       action: 'create',
       reason: `creating "${name}", EC-HSM P-256, not exportable, which signs the sealed secrets`,
+      properties: diffProperties({}, { name, type: 'EC-HSM', curve: 'P-256', exportable: 'false' }),
       apply: async (say) => measured(await createSigningKey({ ...vault, onWait: say }, name))
     }
   }

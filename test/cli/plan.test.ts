@@ -37,11 +37,13 @@ describe('a plan before there is anything', () => {
       'vault create',
       'identity create',
       'roles unknown',
+      'signing-key unknown',
       'policy unknown',
       'key unknown',
       'deploy unknown'
     ])
-    expect(document['changes'][6].reason).toBe('known after image, attestation, vault, identity')
+    expect(document['changes'][6].reason).toBe('known after vault, roles')
+    expect(document['changes'][7].reason).toBe('known after image, attestation, vault, identity, signing-key')
     expect(document['trustChanges'].map(({ from }: { from: string }) => from)).toEqual(Array(5).fill('(none)'))
     expect((await workspace.json('plan')).document['planSha256']).toBe(document['planSha256'])
     expect((await workspace.json('plan', '--exit-code')).code).toBe(10)
