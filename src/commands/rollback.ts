@@ -65,15 +65,16 @@ async function reasonFor(app: App, { reason }: RollbackOptions): Promise<string>
 async function rollBack(app: App, session: Session, reason: string): Promise<Rollback> {
   const { abandonUpgrade, pendingUpgrade, rollbackTarget, secretsChangedSince } = await import('../steps/index.js')
   const { run } = session
-  const results = await prepare(app, session)
   const pending = await pendingUpgrade(run)
   const { active } = run.state.get()
   if (pending?.state === 'open') {
     const { upgrade } = pending
-    const secretsChanged = active === undefined ? [] : await secretsChangedSince(run, results, active)
+    // Nothing is sealed: the old group goes on with what it has, and closing a window waits for no provider key.
+    const results = await prepare(app, session, ['roles', 'attestation'])
     await abandonUpgrade(run, results, upgrade, reason, (text) => app.terminal.info(text))
-    return { from: upgrade.to.hostData, to: upgrade.from.hostData, closedWindow: true, secretsChanged, phases: [] }
+    return { from: upgrade.to.hostData, to: upgrade.from.hostData, closedWindow: true, secretsChanged: [], phases: [] }
   }
+  const results = await prepare(app, session, ['roles', 'attestation', 'signing-key'])
   const target = pending?.state === 'between' && active !== undefined ? active : rollbackTarget(run)
   const secretsChanged = await secretsChangedSince(run, results, target)
   for (const { provider, change } of secretsChanged) {
@@ -86,9 +87,9 @@ async function rollBack(app: App, session: Session, reason: string): Promise<Rol
 }
 
 /** Nothing is built and nothing of the current source is looked at: it may be what is wrong. */
-async function prepare(app: App, { run }: Session): Promise<RunResults> {
+async function prepare(app: App, { run }: Session, ids: readonly StepId[]): Promise<RunResults> {
   const { runSteps, withNeeds } = await import('../steps/index.js')
-  const steps = withNeeds(['roles', 'attestation'])
+  const steps = withNeeds(ids)
   const progress = app.terminal.progress('confrouter rollback', steps)
   try {
     return await runSteps(run, steps, { progress, observeOnly: new Set<StepId>(steps.map(({ id }) => id)) })
@@ -104,9 +105,11 @@ async function goBackTo(
   target: Generation,
   reason: string
 ): Promise<Pick<Rollback, 'from' | 'to' | 'phases'>> {
-  const { groupForRollback, keyChanges, policyOfGeneration, redirectUpgrade } = await import('../steps/index.js')
+  const { groupForRollback, keyChanges, policyOfGeneration, redirectUpgrade, requireTakesSecrets } =
+    await import('../steps/index.js')
   const { run } = session
   const policy = await policyOfGeneration(run, target)
+  requireTakesSecrets(run, results, policy)
   results.add('policy', policy, { id: 'policy', action: 'none', seconds: 0 })
   const info = (text: string) => app.terminal.info(text)
   await approveChanges(app, session, await keyChanges(run, results, policy.releasePolicy, info))

@@ -11,13 +11,30 @@ export function hostDataOfTemplate(template: JsonObject): Sha256Hex {
 
 /** The attestation service that the router of a template goes to, as an origin. */
 export function authorityOfTemplate(template: JsonObject): string | undefined {
+  const host = routerVariable(template, 'MAA_ENDPOINT')
+  return host === undefined ? undefined : `https://${host}`
+}
+
+/** Whose bundle of provider keys the router of a template takes: thumbprint of the signer, name of the deployment. */
+export function secretsOriginOfTemplate(template: JsonObject): {
+  readonly signer: string | undefined
+  readonly deployment: string | undefined
+} {
+  return {
+    signer: routerVariable(template, 'CONFROUTER_SECRETS_SIGNER'),
+    deployment: routerVariable(template, 'CONFROUTER_DEPLOYMENT')
+  }
+}
+
+/** Undefined for a variable that is empty or not there. */
+function routerVariable(template: JsonObject, variable: string): string | undefined {
   const properties = object(object(list(template['resources'])[0])['properties'])
   const router = list(properties['containers'])
     .map(object)
     .find(({ name }) => name === 'router')
   const variables = list(object(router?.['properties'])['environmentVariables']).map(object)
-  const host = variables.find(({ name }) => name === 'MAA_ENDPOINT')?.['value']
-  return typeof host === 'string' && host !== '' ? `https://${host}` : undefined
+  const value = variables.find(({ name }) => name === variable)?.['value']
+  return typeof value === 'string' && value !== '' ? value : undefined
 }
 
 /** The same template with another label of the public name, or none. It is not measured. */

@@ -23,6 +23,7 @@ export { makePlan } from './make-plan.js'
 export {
   groupForRollback,
   policyOfGeneration,
+  requireTakesSecrets,
   rollbackTarget,
   type SecretChange,
   secretsChangedSince

@@ -6,11 +6,11 @@ import { createReleasePolicy, encodeReleasePolicy } from '../policy/index.js'
 import { groupNameFor } from './generation.js'
 import type { RunResults } from './graph.js'
 import { keptTemplate } from './group-deployment.js'
-import { hostDataOfTemplate } from './group-template.js'
+import { hostDataOfTemplate, secretsOriginOfTemplate } from './group-template.js'
 import { trustOf } from './published.js'
 import { vaultAccess } from './release-key.js'
 import { deployedBundleText, planSecrets } from './sealed-secrets.js'
-import type { PolicyOutput, Run } from './run.js'
+import type { PolicyOutput, Results, Run } from './run.js'
 import type { Generation } from './state.js'
 
 /** A provider key that is another one now than at an earlier deployment. By name: no value is kept. */
@@ -63,6 +63,36 @@ export async function policyOfGeneration(run: Run, generation: Generation): Prom
     },
     warnings: []
   }
+}
+
+/**
+ * An earlier router measures whose bundle it takes, by signer and by name of the deployment. If what can be sealed
+ * now is another's, it would take none and serve nobody: better to know before the key is opened to it and, by
+ * replacement, the group that serves is deleted. Throws `rollback.secrets-refused`.
+ */
+export function requireTakesSecrets(
+  run: Pick<Run, 'config'>,
+  results: Results,
+  { template, hostData }: Pick<PolicyOutput, 'template' | 'hostData'>
+): void {
+  const then = secretsOriginOfTemplate(template)
+  const now = { signer: results.get('signing-key').thumbprint, deployment: run.config.containerGroup.name }
+  const differs = [
+    ...(then.signer === now.signer ? [] : [`from signer ${then.signer ?? '(none)'}, now it is ${now.signer}`]),
+    ...(then.deployment === now.deployment
+      ? []
+      : [`for deployment "${then.deployment ?? '(none)'}", now it is "${now.deployment}"`])
+  ]
+  if (differs.length === 0) return
+  throw new UserError(
+    'machine',
+    'rollback.secrets-refused',
+    `the router of host data ${hostData} would refuse the provider keys; nothing was changed`,
+    {
+      why: `it takes them ${differs.join('; and ')}`,
+      next: ['check out the source of that deployment and run confrouter up']
+    }
+  )
 }
 
 /** The group that an earlier deployment gets: its own name, unless the one that serves has it. */
