@@ -86,8 +86,8 @@ const verbs: readonly Verb[] = [
     example: 'confrouter deploy --config confrouter.yaml',
     steps: ['deploy'],
     result: (_session, results) => ({
-      human: [...new Set(Object.values(endpointsOf(results)))].join('\n'),
-      json: { ...endpointsOf(results), hostData: results.get('deploy').hostData }
+      human: [...new Set(groupsOf(results).flatMap(urlsOf))].join('\n'),
+      json: { ...endpointsOf(results), endpoints: groupsOf(results), hostData: results.get('deploy').hostData }
     })
   }
 ]
@@ -282,6 +282,7 @@ function policyJson(policy: Outputs['policy']): object {
 function upJson(results: RunResults): object {
   return {
     ...endpointsOf(results),
+    endpoints: groupsOf(results),
     hostData: results.get('policy').hostData,
     image: results.get('image').reference,
     imageDigest: results.get('image').digest,
@@ -296,6 +297,26 @@ function endpointsOf(results: RunResults): { readonly endpoint: string; readonly
   return { endpoint, ...(tlsEndpoint === undefined ? {} : { tlsEndpoint }) }
 }
 
+/** Every group that serves, the first one first. */
+function groupsOf(results: RunResults): readonly Endpoint[] {
+  const first = results.get('deploy')
+  return [first, ...(first.replicas ?? [])].map(({ group, endpoint, tlsEndpoint }) => ({
+    group,
+    endpoint,
+    ...(tlsEndpoint === undefined ? {} : { tlsEndpoint })
+  }))
+}
+
+interface Endpoint {
+  readonly group: string
+  readonly endpoint: string
+  readonly tlsEndpoint?: string
+}
+
+function urlsOf({ endpoint, tlsEndpoint }: Endpoint): readonly string[] {
+  return tlsEndpoint === undefined ? [endpoint] : [endpoint, tlsEndpoint]
+}
+
 function upSummary(session: Session, results: RunResults): string {
   const { endpoint, tlsEndpoint } = endpointsOf(results)
   const model = session.run.config.smoke.model
@@ -303,6 +324,9 @@ function upSummary(session: Session, results: RunResults): string {
     table([
       ['endpoint', endpoint],
       ...(tlsEndpoint === undefined || tlsEndpoint === endpoint ? [] : [['endpoint, TLS', tlsEndpoint] as const]),
+      ...groupsOf(results)
+        .slice(1)
+        .map((replica) => [replica.group, urlsOf(replica).join(' ')] as const),
       ['host data', results.get('policy').hostData],
       ['image', results.get('image').reference],
       ['key', results.get('key').id],

@@ -24,6 +24,8 @@ export interface Config {
     readonly memoryGb: number
     readonly port: number
     readonly dnsLabel?: string | undefined
+    /** How many groups run under the one policy, 1 or more. */
+    readonly replicas: number
   }
   readonly sidecar: {
     readonly image: string

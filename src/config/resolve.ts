@@ -103,6 +103,7 @@ function fill(raw: RawConfig, report: Report): Config {
       cpu: raw.containerGroup?.cpu ?? builtInDefaults.groupCpu,
       memoryGb: raw.containerGroup?.memoryGb ?? builtInDefaults.groupMemoryGb,
       port: raw.containerGroup?.port ?? builtInDefaults.groupPort,
+      replicas: raw.containerGroup?.replicas ?? builtInDefaults.replicas,
       ...present({ dnsLabel: raw.containerGroup?.dnsLabel })
     },
     sidecar: {

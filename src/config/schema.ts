@@ -41,6 +41,7 @@ export const builtInDefaults = {
   groupCpu: 2,
   groupMemoryGb: 4,
   groupPort: 8080,
+  replicas: 1,
   sidecarImage: 'mcr.microsoft.com/aci/skr:2.12',
   sidecarPort: 8081,
   sidecarCpu: 1,
@@ -56,6 +57,9 @@ export const builtInDefaults = {
   /** Longer than the minute for which a DNS answer of a container group is kept. */
   upgradeDrainSeconds: 90
 } as const
+
+/** As many container groups as a subscription may have in a region unless it asks for more. */
+export const maximumReplicas = 100
 
 /** More is no longer a fallback: each one may take as long as the call itself. */
 const maxFallbacks = 8
@@ -148,7 +152,12 @@ export const rawSchema = section({
     cpu: amount(0.1, 31).meta({ default: builtInDefaults.groupCpu }).describe('CPU cores of the router.'),
     memoryGb: amount(0.1, 180).meta({ default: builtInDefaults.groupMemoryGb }).describe('Memory of the router in GB.'),
     port: port().meta({ default: builtInDefaults.groupPort }).describe('Public port of the router.'),
-    dnsLabel: text(nameRules.dnsLabel).describe('Label of the public DNS name, which survives a redeployment.')
+    dnsLabel: text(nameRules.dnsLabel).describe(
+      'Label of the public DNS name, which survives a redeployment. The first group alone has it.'
+    ),
+    replicas: whole(1, maximumReplicas, 'a whole number of groups')
+      .meta({ default: builtInDefaults.replicas })
+      .describe('How many container groups run side by side, under one policy and with one key.')
   }).describe('The confidential container group.'),
   sidecar: section({
     image: image.meta({ default: builtInDefaults.sidecarImage }).describe('Image of the key release sidecar.'),

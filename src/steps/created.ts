@@ -12,6 +12,15 @@ export async function recordCreated(run: Pick<Run, 'state'>, id: string): Promis
   }))
 }
 
+/** Forgets that a group was made here, once it is gone. */
+export async function forgetCreated(run: Pick<Run, 'config' | 'azure' | 'state'>, group: string): Promise<void> {
+  const gone = resourceId(run, 'Microsoft.ContainerInstance/containerGroups', group).toLowerCase()
+  await run.state.update((state) => ({
+    ...state,
+    created: state.created.filter((id) => id.toLowerCase() !== gone)
+  }))
+}
+
 /** Resource id inside the deployment's group; `type` is for example `Microsoft.KeyVault/vaults`. */
 export function resourceId(run: Pick<Run, 'config' | 'azure'>, type: string, name: string): string {
   return `${resourceGroupId(run)}/providers/${type}/${name}`

@@ -1,4 +1,4 @@
-import type { ContainerGroup } from '../azure/container-group.js'
+import { type ContainerGroup, getContainerGroup } from '../azure/container-group.js'
 import { decodeBase64, utf8 } from '../base/encoding.js'
 import { UserError } from '../base/user-error.js'
 import { CheckError, strictTrustPolicy, verifyRouter } from '../client/index.js'
@@ -7,13 +7,14 @@ import { parseCcePolicy, parseReleasePolicy, hostDataOf } from '../policy/index.
 import { failingRestarts } from './container-start.js'
 import { endpointsOfGroup, hostDataOfGroup } from './group-output.js'
 import { callSeconds, routerAt, within } from './router-call.js'
+import { wantedReplicas } from './replicas.js'
 import type { Run } from './run.js'
 import { fetchFor } from './smoke-checks.js'
 import type { ObservedTrust } from './trust-chain.js'
 
 /** One link of the digest chain of what runs now. */
 export interface ChainLink {
-  readonly id: 'restarts' | 'recorded' | 'image' | 'sidecar image' | 'key policy' | 'evidence'
+  readonly id: 'restarts' | 'recorded' | 'image' | 'sidecar image' | 'key policy' | 'evidence' | 'replica'
   /** The equation that was checked, in words. */
   readonly link: string
   readonly outcome: 'match' | 'mismatch' | 'unchecked'
@@ -51,6 +52,13 @@ export async function digestChain(run: Run, { group, key }: ObservedTrust): Prom
       { id: 'evidence', link: 'hash of the group’s policy = host data in the evidence' },
       () => evidenceLink(run, group, hostData)
     ],
+    ...wantedReplicas(run, group.name).map(
+      (name) =>
+        [
+          { id: 'replica' as const, link: `hash of the policy of "${name}" = host data in its evidence` },
+          () => replicaLink(run, name, hostData)
+        ] as const
+    ),
     [{ id: 'restarts', link: 'no container was started again more than once' }, () => restartLink(group)]
   ]
   return Promise.all(links.map(async ([about, check]) => ({ ...about, ...(await settled(check)) })))
@@ -147,6 +155,13 @@ async function evidenceLink(run: Run, group: ContainerGroup, hostData: string | 
     false,
     `the evidence that the router shows is not that of this group: ${wrong.map(({ claim }) => claim).join(', ')}`
   )
+}
+
+/** Of one that stands beside the first group: it must show the first one's host data, and not only its own. */
+async function replicaLink(run: Run, name: string, hostData: string | undefined): Promise<Outcome> {
+  const group = await getContainerGroup(run.azure, run.config.resourceGroup, name)
+  if (group === undefined) return compared('(none)', hostData ?? '(no policy)', false, `there is no group "${name}"`)
+  return evidenceLink(run, group, hostData)
 }
 
 function restartLink(group: ContainerGroup): Outcome {

@@ -23,6 +23,8 @@ export interface GroupTarget {
   readonly hostData: string
   /** The provider keys, sealed and signed. */
   readonly bundle: CurrentBundle
+  /** Stands beside the first group, at the same time as others: after a kill it is submitted again, not resumed. */
+  readonly isReplica?: boolean
 }
 
 /**
@@ -42,8 +44,9 @@ export async function deployGroup(
   const { hostData } = target
   // Recorded before the deployment, so that the group can be compared with it after a kill.
   await run.state.update((state) => ({ ...state, deployed: { hostData, sealedSecrets } }))
+  const isResumable = target.isReplica !== true
   try {
-    await submit(run, target.group, { templateText, sealedSecrets }, note)
+    await submit(run, target.group, { templateText, sealedSecrets, isResumable }, note)
   } catch (error) {
     throw (await causeInGroup(run, target.group)) ?? error
   }
@@ -75,6 +78,14 @@ export async function removeGroup(run: Run, group: string, note: Note): Promise<
   await deleteContainerGroup(run.azure, resourceGroup, group)
 }
 
+/** The same for one beside the first: what a killed run left of the first one's deployment stays recorded. */
+export async function removeReplica(run: Run, group: string, note: Note): Promise<void> {
+  const { resourceGroup } = run.config
+  note(`deleting container group "${group}"`)
+  await waitForIdleDeployment(run.azure, resourceGroup, deploymentName(group))
+  await deleteContainerGroup(run.azure, resourceGroup, group)
+}
+
 /** Submits a recorded template again, with the secrets it had, changed in what is not measured. */
 export async function submitAgain(
   run: Run,
@@ -84,7 +95,7 @@ export async function submitAgain(
 ): Promise<void> {
   const template = change(await keptTemplate(run, generation))
   const { group, sealedSecrets } = generation
-  await submit(run, group, { templateText: JSON.stringify(template), sealedSecrets }, note)
+  await submit(run, group, { templateText: JSON.stringify(template), sealedSecrets, isResumable: true }, note)
   await waitUntilRunning(run, generation.group, note)
 }
 
@@ -120,7 +131,11 @@ async function keepTemplate(run: Run, hash: string, text: string): Promise<void>
 async function submit(
   run: Run,
   group: string,
-  { templateText, sealedSecrets }: { readonly templateText: string; readonly sealedSecrets: string },
+  {
+    templateText,
+    sealedSecrets,
+    isResumable
+  }: { readonly templateText: string; readonly sealedSecrets: string; readonly isResumable: boolean },
   note: Note
 ): Promise<void> {
   const { resourceGroup } = run.config
@@ -132,16 +147,18 @@ async function submit(
     parameters: { name: group, sealedSecrets }
   }
   const inputs = sha256Hex(canonicalJson([wanted.template, wanted.parameters]))
-  const left = run.state.get().deployment
+  const left = isResumable ? run.state.get().deployment : undefined
   const token = left?.inputs === inputs ? left.token : undefined
   if (token === undefined) await waitForIdleDeployment(run.azure, resourceGroup, wanted.name)
   note(token === undefined ? 'deploying' : 'resuming the deployment of an interrupted run')
   await deployTemplate(run.azure, wanted, {
     token,
     save: (saved) =>
-      saved === undefined
-        ? forgetDeployment(run)
-        : run.state.update((state) => ({ ...state, deployment: { inputs, token: saved } }))
+      !isResumable
+        ? Promise.resolve()
+        : saved === undefined
+          ? forgetDeployment(run)
+          : run.state.update((state) => ({ ...state, deployment: { inputs, token: saved } }))
   })
 }
 

@@ -67,7 +67,7 @@ export async function publish(run: Run, trust: TrustPolicy, addresses: readonly 
 /** Records the group that serves from now on, and tells callers of it and of nothing else. */
 export async function makeActive(run: Run, generation: Generation, output: Outputs['deploy']): Promise<void> {
   await recordActive(run, generation, output)
-  await publish(run, trustInForce(run, generation), [addressOf(generation, output)])
+  await publish(run, trustInForce(run, generation), addressesOf(generation, output))
 }
 
 /** The one before it is what `rollback` goes back to; another deployment of the same measurement is none. */
@@ -79,6 +79,11 @@ export async function recordActive(run: Run, generation: Generation, output: Out
     endpoint: output.endpoint,
     ...(output.tlsEndpoint === undefined ? {} : { tlsEndpoint: output.tlsEndpoint })
   }))
+}
+
+/** A group and those beside it, in the order in which callers may try them. */
+export function addressesOf(measured: Measured, output: Outputs['deploy']): readonly Address[] {
+  return [output, ...(output.replicas ?? [])].map((each) => addressOf(measured, each))
 }
 
 export function addressOf(

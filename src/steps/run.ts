@@ -111,20 +111,26 @@ export interface Outputs {
   }
   readonly policy: PolicyOutput
   readonly key: VaultKey
-  readonly deploy: {
-    /** The plain one, or the one with TLS if the group's address has no other. */
-    readonly endpoint: string
-    readonly tlsEndpoint?: string
-    /** Name of the container group. */
-    readonly group: string
-    /** SHA-256 of the policy that the group was deployed with, which may differ from the one computed in this run. */
-    readonly hostData: string
+  readonly deploy: ReplicaOutput & {
+    /** The groups beside this one, which serve the same; absent where there are none. */
+    readonly replicas?: readonly ReplicaOutput[]
   }
   readonly smoke: {
     readonly checks: readonly SmokeCheck[]
     /** SHA-256 of the SubjectPublicKeyInfo of the router's TLS key, which the evidence binds; it lasts as long as the container. */
     readonly tlsKey?: Sha256Hex
   }
+}
+
+/** One container group as it is reached. */
+export interface ReplicaOutput {
+  /** The plain one, or the one with TLS if the group's address has no other. */
+  readonly endpoint: string
+  readonly tlsEndpoint?: string
+  /** Name of the container group. */
+  readonly group: string
+  /** SHA-256 of the policy that the group was deployed with, which may differ from the one computed in this run. */
+  readonly hostData: string
 }
 
 export interface PolicyOutput {

@@ -1,13 +1,14 @@
 import { getContainerGroup } from '../azure/container-group.js'
 import { getKey } from '../azure/vault-key.js'
+import { forgetCreated } from './created.js'
 import type { RunResults } from './graph.js'
 import { removeGroup } from './group-deployment.js'
-import { endpointsOfGroup, hostDataOfGroup } from './group-output.js'
-import { addressOf, publish, trustOf } from './published.js'
+import { hostDataOfGroup, outputOfGroup } from './group-output.js'
+import { addressesOf, publish, trustOf } from './published.js'
 import { bindKey, vaultAccess } from './release-key.js'
+import { recordedReplicas, removeReplicas, replicaOutputs } from './replicas.js'
 import type { Note, Run } from './run.js'
 import type { UpgradeState } from './state.js'
-import { forgetCreated } from './upgrade.js'
 import { narrowedPolicy } from './upgrade-window.js'
 
 /** How far an upgrade has come that was left unfinished. */
@@ -43,6 +44,7 @@ export async function abandonUpgrade(
   const { from, to } = upgrade
   const { resourceGroup, key: wanted } = run.config
   if (to.group !== from.group) {
+    await removeReplicas(run, recordedReplicas(run, to.group), note)
     await removeGroup(run, to.group, note)
     await forgetCreated(run, to.group)
   }
@@ -55,7 +57,8 @@ export async function abandonUpgrade(
   const { active } = run.state.get()
   const group = await getContainerGroup(run.azure, resourceGroup, from.group)
   if (active !== undefined && group?.ip !== undefined) {
-    await publish(run, trustOf(run, [active]), [addressOf(active, endpointsOfGroup(run, group))])
+    const replicas = await replicaOutputs(run, recordedReplicas(run, from.group))
+    await publish(run, trustOf(run, [active]), addressesOf(active, { ...outputOfGroup(run, group), replicas }))
   }
   await run.state.update(({ upgrade: _closed, deployed, ...state }) => ({
     ...state,

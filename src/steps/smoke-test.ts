@@ -1,6 +1,7 @@
 import { type Fault, UserError } from '../base/user-error.js'
 import { CallError, CheckError, type VerifiedEvidence } from '../client/index.js'
 import { routerAt } from './router-call.js'
+import { checkReplica } from './replica-health.js'
 import type { Note, Results, Run, SmokeCheck, Step } from './run.js'
 import {
   checkChat,
@@ -103,7 +104,10 @@ async function smokeChecks(
     ['key', () => checkVaultKey(results, verified())],
     ...(tlsEndpoint === undefined ? [] : [['tls', () => overTls(tlsEndpoint)] as const]),
     ['possession', async () => checkPossession(run, results, router, await responseKey)],
-    ['chat', async () => checkChat(run, results, router, await responseKey)]
+    ['chat', async () => checkChat(run, results, router, await responseKey)],
+    ...(results.get('deploy').replicas ?? []).map(
+      (replica) => [`replica ${replica.group}`, () => checkReplica(run, results, replica, note)] as const
+    )
   ]
   const outcomes: (SmokeCheck | Failure)[] = []
   for (const [id, check] of checks) {

@@ -40,6 +40,8 @@ export interface UpgradeState {
     readonly hostData: string
     readonly endpoint?: string
     readonly tlsEndpoint?: string
+    /** Where those beside it are reached. */
+    readonly replicas?: readonly { readonly group: string; readonly endpoint: string; readonly tlsEndpoint?: string }[]
   }
   readonly to: { readonly group: string; readonly hostData: string }
   /** The new group, once it was deployed. */

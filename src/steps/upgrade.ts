@@ -1,14 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import {
-  deleteContainerGroup,
-  getContainerGroup,
-  restartContainerGroup,
-  stopContainerGroup
-} from '../azure/container-group.js'
+import { deleteContainerGroup, getContainerGroup, restartContainerGroup } from '../azure/container-group.js'
 import { getKey, type VaultKey } from '../azure/vault-key.js'
 import { UserError } from '../base/user-error.js'
 import { startProblem } from './container-start.js'
-import { resourceId } from './created.js'
+import { forgetCreated } from './created.js'
 import type { WantedUpgrade } from './find-upgrade.js'
 import { type Progress, interrupted, RunResults } from './graph.js'
 import { bundleForGroup, deployedBundleText } from './sealed-secrets.js'
@@ -16,7 +11,15 @@ import { deployGroup, removeGroup, waitUntilRunning } from './group-deployment.j
 import { hostDataOfGroup, outputOfGroup } from './group-output.js'
 import { authorityOfTemplate, hostDataOfTemplate, withLabel } from './group-template.js'
 import { moveLabel } from './move-label.js'
-import { addressOf, type Address, publish, recordActive, trustInForce, trustOf } from './published.js'
+import { addressesOf, addressOf, type Address, publish, recordActive, trustInForce, trustOf } from './published.js'
+import {
+  deployReplicas,
+  recordedReplicas,
+  removeReplicas,
+  replicaOutputs,
+  stopReplicas,
+  wantedReplicas
+} from './replicas.js'
 import { bindKey, changesBetween, vaultAccess } from './release-key.js'
 import type { Note, Outputs, Run } from './run.js'
 import { smokeStep } from './smoke-test.js'
@@ -101,6 +104,7 @@ async function open(run: Run, { upgrade, direction, reason }: UpgradeOptions): P
   if (run.state.get().upgrade !== undefined) return
   const { strategy, from, to } = upgrade
   const { endpoint, tlsEndpoint } = run.state.get()
+  const replicas = await replicaOutputs(run, recordedReplicas(run, from.group))
   const opened: UpgradeState = {
     strategy,
     direction,
@@ -108,7 +112,8 @@ async function open(run: Run, { upgrade, direction, reason }: UpgradeOptions): P
     from: {
       ...from,
       ...(endpoint === undefined ? {} : { endpoint }),
-      ...(tlsEndpoint === undefined ? {} : { tlsEndpoint })
+      ...(tlsEndpoint === undefined ? {} : { tlsEndpoint }),
+      ...(replicas.length === 0 ? {} : { replicas })
     },
     to,
     phase: phasesOf[strategy][0] ?? 'widen',
@@ -200,6 +205,7 @@ const phases: Readonly<Record<PhaseId, (context: Context, note: Note) => Promise
   },
 
   async 'remove-old'({ run, upgrade }, note) {
+    await removeReplicas(run, recordedReplicas(run, upgrade.from.group), note)
     await removeGroup(run, upgrade.from.group, note)
     return 'deleted: callers have to wait for the new one'
   },
@@ -213,11 +219,17 @@ const phases: Readonly<Record<PhaseId, (context: Context, note: Note) => Promise
     const target = { group: upgrade.to.group, template: beside, hostData, bundle }
     if (hostDataOfTemplate(template) !== upgrade.to.hostData) throw new Error('another template than was opened for')
     await removeStranger(run, upgrade, note)
-    const { generation } = await deployGroup(run, target, note)
+    const others = wantedReplicas(run, target.group).map((group) => ({ ...target, group }))
+    const starting = deployReplicas(run, results, others, note)
+    // What was begun is waited for, whatever becomes of the first one.
+    const { generation } = await deployGroup(run, target, note).finally(() => starting)
+    const { failure } = await starting
+    if (failure !== undefined) throw failure.error
     await run.state.update((state) =>
       state.upgrade === undefined ? state : { ...state, upgrade: { ...state.upgrade, built: generation } }
     )
-    return `"${upgrade.to.group}" runs`
+    const names = [target, ...others].map(({ group }) => `"${group}"`)
+    return names.length === 1 ? `${names.join()} runs` : `${names.join(', ')} run`
   },
 
   async verify(context, note) {
@@ -246,7 +258,7 @@ const phases: Readonly<Record<PhaseId, (context: Context, note: Note) => Promise
     const output = await outputOfNew(run, upgrade)
     await recordActive(run, generation, output)
     await publish(run, trustInForce(run, generation), [
-      addressOf(generation, output),
+      ...addressesOf(generation, output),
       ...(upgrade.strategy === 'blue-green' ? oldAddresses(upgrade) : [])
     ])
     return output.endpoint
@@ -263,8 +275,8 @@ const phases: Readonly<Record<PhaseId, (context: Context, note: Note) => Promise
     const output = await outputOfNew(run, upgrade)
     // From here on nobody is told of the old address.
     const wanted = requireBuilt(upgrade)
-    await publish(run, trustInForce(run, wanted), [addressOf(wanted, output)])
-    await stopContainerGroup(run.azure, run.config.resourceGroup, upgrade.from.group)
+    await publish(run, trustInForce(run, wanted), addressesOf(wanted, output))
+    await stopReplicas(run, [upgrade.from.group, ...recordedReplicas(run, upgrade.from.group)])
     return `"${upgrade.from.group}" is stopped`
   },
 
@@ -280,11 +292,12 @@ const phases: Readonly<Record<PhaseId, (context: Context, note: Note) => Promise
     await bindKey(run, vaultAccess(run, results, note), key, closed, [])
     const output = await outputOfNew(run, upgrade)
     const wanted = requireBuilt(upgrade)
-    await publish(run, trustOf(run, [wanted]), [addressOf(wanted, output)])
+    await publish(run, trustOf(run, [wanted]), addressesOf(wanted, output))
     return `the key is released to ${upgrade.to.hostData} only`
   },
 
-  async remove({ run, upgrade }) {
+  async remove({ run, upgrade }, note) {
+    await removeReplicas(run, recordedReplicas(run, upgrade.from.group), note)
     await deleteContainerGroup(run.azure, run.config.resourceGroup, upgrade.from.group)
     await forgetCreated(run, upgrade.from.group)
     return `"${upgrade.from.group}" is deleted`
@@ -342,7 +355,9 @@ async function requireNew(run: Run, { to }: UpgradeState) {
 }
 
 async function outputOfNew(run: Run, upgrade: UpgradeState): Promise<Outputs['deploy']> {
-  return outputOfGroup(run, await requireNew(run, upgrade))
+  const output = outputOfGroup(run, await requireNew(run, upgrade))
+  const replicas = await replicaOutputs(run, wantedReplicas(run, upgrade.to.group))
+  return { ...output, ...(replicas.length === 0 ? {} : { replicas }) }
 }
 
 function requireBuilt({ built, to }: UpgradeState) {
@@ -352,7 +367,9 @@ function requireBuilt({ built, to }: UpgradeState) {
 
 function oldAddresses({ from }: UpgradeState): readonly Address[] {
   if (from.endpoint === undefined) return []
-  return [addressOf({ hostData: from.hostData }, { endpoint: from.endpoint, ...tlsOf(from) })]
+  return [{ endpoint: from.endpoint, ...tlsOf(from) }, ...(from.replicas ?? [])].map((each) =>
+    addressOf({ hostData: from.hostData }, each)
+  )
 }
 
 function tlsOf({ tlsEndpoint }: UpgradeState['from']) {
@@ -362,15 +379,6 @@ function tlsOf({ tlsEndpoint }: UpgradeState['from']) {
 function measured(results: RunResults) {
   const { hostData, template } = results.get('policy')
   return { hostData, authority: authorityOfTemplate(template) }
-}
-
-/** Forgets that a group was made here, once it is gone. */
-export async function forgetCreated(run: Run, group: string): Promise<void> {
-  const gone = resourceId(run, 'Microsoft.ContainerInstance/containerGroups', group).toLowerCase()
-  await run.state.update((state) => ({
-    ...state,
-    created: state.created.filter((id) => id.toLowerCase() !== gone)
-  }))
 }
 
 /** Outputs as after the ordinary steps, with what the upgrade did to key and group. */
@@ -386,7 +394,9 @@ async function finished(run: Run, before: RunResults, seconds: number): Promise<
     })
   }
   replaceReport(results, 'key', key, 'update', 0)
-  replaceReport(results, 'deploy', outputOfGroup(run, group), 'replace', seconds)
+  const replicas = await replicaOutputs(run, wantedReplicas(run, group.name))
+  const output = { ...outputOfGroup(run, group), ...(replicas.length === 0 ? {} : { replicas }) }
+  replaceReport(results, 'deploy', output, 'replace', seconds)
   return results
 }
 

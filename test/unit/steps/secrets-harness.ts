@@ -34,7 +34,7 @@ export function secretsRun({ values = { openai: 'k' }, ...given }: SecretsSituat
   const needed = given.needed ?? Object.keys(values)
   const { signal } = new AbortController()
   const signer = given.signer ?? testSigner()
-  let state = { ...given.state } as State
+  let state = { created: [], ...given.state } as unknown as State
   const cryptography = {
     sign: async (_: string, digest: Uint8Array) => ({ result: signDigest(signer.privateKey, 'P-256', digest) })
   }
@@ -42,7 +42,7 @@ export function secretsRun({ values = { openai: 'k' }, ...given }: SecretsSituat
   return {
     config: {
       resourceGroup: 'r',
-      containerGroup: { name: 'g', cpu: 1, memoryGb: 1, port: 8080 },
+      containerGroup: { name: 'g', cpu: 1, memoryGb: 1, port: 8080, replicas: 1 },
       sidecar: { cpu: 1, memoryGb: 1 },
       router: {},
       providers: Object.fromEntries(needed.map((name) => [name, { apiKey: { env: `${name.toUpperCase()}_KEY` } }])),

@@ -10,7 +10,7 @@ import { resourceGroupOf, resourceKey } from '../arm/resource-id.js'
 import { GroupRuntime, ProvisioningFailure } from './container-group.js'
 import { openContainerLog, type RestartTiming } from './container-supervisor.js'
 import type { LogQuery } from './container-log.js'
-import { freeAddress } from './guest-network.js'
+import { freeAddress, type GuestNetwork } from './guest-network.js'
 import { type GroupRecord, networkOf, waiting } from './group-record.js'
 import { type GroupSpec, requireUpdatable } from './group-spec.js'
 import { type ImageStore, InaccessibleImage } from './image-store.js'
@@ -175,6 +175,9 @@ export function createContainerGroups(options: ContainerGroupsOptions): Containe
     })
   })
 
+  /** Addresses of groups whose records are being written: groups that are made at the same time get two. */
+  const given = new Map<string, GuestNetwork>()
+
   async function put(id: string, name: string, spec: GroupSpec) {
     const key = resourceKey(id)
     const known = records.get(key)
@@ -187,7 +190,7 @@ export function createContainerGroups(options: ContainerGroupsOptions): Containe
       id: known?.id ?? id,
       name: known?.name ?? name,
       spec,
-      address: known?.address ?? addressFor(records, key, spec),
+      address: known?.address ?? addressFor(records, given, key, spec),
       secret: newSecret(),
       hostData,
       desired: 'running',
@@ -195,8 +198,13 @@ export function createContainerGroups(options: ContainerGroupsOptions): Containe
       containers: Object.fromEntries(spec.containers.map((container) => [container.name, waiting])),
       events: []
     }
-    const operation = await operations.start(startKind, key, () => records.set(key, record))
-    return { created: known === undefined, operation }
+    given.set(key, networkOf(record))
+    try {
+      const operation = await operations.start(startKind, key, () => records.set(key, record))
+      return { created: known === undefined, operation }
+    } finally {
+      given.delete(key)
+    }
   }
 
   return {
@@ -261,13 +269,15 @@ export function createContainerGroups(options: ContainerGroupsOptions): Containe
 }
 
 /** The address is given once and kept: as on Azure, an update does not move a group. */
-function addressFor(records: Collection<GroupRecord>, key: string, spec: GroupSpec): string {
-  const others = records.entries().filter(([other]) => other !== key)
+function addressFor(
+  records: Collection<GroupRecord>,
+  given: ReadonlyMap<string, GuestNetwork>,
+  key: string,
+  spec: GroupSpec
+): string {
+  const others = [...records.entries()].filter(([other]) => other !== key).map(([, record]) => networkOf(record))
   const ports = spec.containers.flatMap((container) => container.ports.map(({ port }) => port))
-  return freeAddress(
-    ports,
-    [...others].map(([, record]) => networkOf(record))
-  )
+  return freeAddress(ports, [...others, ...given.values()])
 }
 
 /** A label belongs to one group of a region, whether that one runs or not. */
