@@ -171,23 +171,37 @@ function endOf(child: ChildProcess): Promise<{ code: number | null; signal: stri
   return new Promise((resolve) => child.once('exit', (code, signal) => resolve({ code, signal })))
 }
 
-/** Kills its own process in place of, or in the middle of, the n-th call that touches the file. */
+/** Kills its own process in place of, or in the middle of, the n-th call that writes the file or gives it its name. */
 const preload = `
 const fs = require('node:fs')
+const promises = require('node:fs/promises')
 const fatal = Number(process.env.KILL_AT)
 let count = 0
-const files = new Set()
-const isOurs = (target) => (typeof target === 'number' ? files.has(target) : String(target).includes('state.json'))
-for (const name of ['open', 'write', 'fsync', 'close', 'chmod', 'rename']) {
-  const original = fs[name]
-  fs[name] = (target, ...rest) => {
-    if (!isOurs(target) || ++count !== fatal) {
-      if (name !== 'open') return original(target, ...rest)
-      const done = rest.pop()
-      return original(target, ...rest, (error, fd) => { if (fd !== undefined && isOurs(target)) files.add(fd); done(error, fd) })
+const isOurs = (...paths) => paths.some((path) => /state\\.json|\\.partial$/.test(String(path)))
+const dieAt = (leave) => {
+  if (++count !== fatal) return
+  leave?.()
+  process.kill(process.pid, 'SIGKILL')
+}
+const open = promises.open
+promises.open = async (path, ...rest) => {
+  if (!isOurs(path)) return open(path, ...rest)
+  dieAt()
+  const handle = await open(path, ...rest)
+  for (const name of ['write', 'sync', 'chmod', 'close']) {
+    const original = handle[name].bind(handle)
+    handle[name] = (...given) => {
+      dieAt(name === 'write' ? () => fs.writeSync(handle.fd, given[0], 0, 40) : undefined)
+      return original(...given)
     }
-    if (name === 'write') fs.writeSync(target, String(rest[0]).slice(0, 40))
-    process.kill(process.pid, 'SIGKILL')
+  }
+  return handle
+}
+for (const name of ['rename', 'rm']) {
+  const original = promises[name]
+  promises[name] = (...given) => {
+    if (isOurs(...given.slice(0, 2))) dieAt()
+    return original(...given)
   }
 }
 `
