@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { link, open, readFile, rename, rm, stat, type FileHandle } from 'node:fs/promises'
+import { link, open, readFile, readlink, rename, rm, stat, type FileHandle } from 'node:fs/promises'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { errorCode, fileError } from './file-content.js'
 import { ImageError } from './image-error.js'
@@ -23,7 +24,7 @@ interface Lock {
 
 /**
  * Runs `work` while no other process or call works on this layout. The lock is renewed while the work
- * goes on; one that was not renewed for a minute was left by a process that died, and is taken over.
+ * goes on; one whose process is gone from this machine, or that was not renewed for a minute, is taken over.
  */
 export async function withLayoutLock<Result>(
   layoutDir: string,
@@ -43,11 +44,12 @@ export async function withLayoutLock<Result>(
 }
 
 async function acquire(path: string, patienceMs: number, staleMs: number): Promise<Lock> {
-  const token = randomUUID()
+  const place = await placeOfProcesses()
+  const token = `${place} ${process.pid} ${randomUUID()}`
   for (let waitedMs = 0; ; waitedMs += pollMs) {
     const file = await tryCreate(path, token)
     if (file !== undefined) return { file, token }
-    await removeStale(path, staleMs, token)
+    await removeStale(path, staleMs, place)
     if (waitedMs >= patienceMs) {
       throw new ImageError(
         'image.layout-locked',
@@ -80,12 +82,12 @@ async function tryCreate(path: string, token: string): Promise<FileHandle | unde
  * Moves a lock that nobody renews out of the way. Of two that try at once, one can have moved away the
  * fresh lock of the other, and then puts it back.
  */
-async function removeStale(path: string, staleMs: number, token: string): Promise<void> {
-  const aside = `${path}.${token}`
+async function removeStale(path: string, staleMs: number, place: string): Promise<void> {
+  const aside = `${path}.${randomUUID()}`
   try {
-    if (!(await isStale(path, staleMs))) return
+    if (!(await isStale(path, staleMs, place))) return
     await rename(path, aside)
-    if (!(await isStale(aside, staleMs))) await link(aside, path)
+    if (!(await isStale(aside, staleMs, place))) await link(aside, path)
   } catch {
     // Released or taken in the meantime; the next attempt to create it tells.
   } finally {
@@ -93,8 +95,29 @@ async function removeStale(path: string, staleMs: number, token: string): Promis
   }
 }
 
-async function isStale(path: string, staleMs: number): Promise<boolean> {
-  return Date.now() - (await stat(path)).mtimeMs > staleMs
+async function isStale(path: string, staleMs: number, place: string): Promise<boolean> {
+  if (Date.now() - (await stat(path)).mtimeMs > staleMs) return true
+  const [, where, pid] = /^(\S+) (\d+) /.exec(await readFile(path, 'utf8')) ?? []
+  return where === place && !isRunning(Number(pid))
+}
+
+/**
+ * Where process numbers mean what they mean here: on this machine and, in a container, in its name space. A number
+ * that has gone to another process only makes the lock wait to grow old.
+ */
+async function placeOfProcesses(): Promise<string> {
+  const names = await readlink('/proc/self/ns/pid').catch(() => 'one')
+  return encodeURIComponent(`${hostname()} ${names}`)
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    // Somebody else's is running all the same.
+    return errorCode(error) !== 'ESRCH'
+  }
 }
 
 /** Through the open file, so that it never renews the lock of another. */

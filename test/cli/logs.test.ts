@@ -17,7 +17,7 @@ describe('confrouter logs', () => {
     expect(await shapeOf('logs', document)).toEqual([true, null])
     const [router, sidecar] = document['containers']
     expect([router.name, sidecar.name]).toEqual(['router', 'skr'])
-    expect(router.lines.join('\n')).toContain('key released')
+    expect(router.lines.join('\n')).toContain('"listening"')
     expect(router.events.map(({ name }: { name: string }) => name)).toContain('Started')
   })
 

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from '@jest/globals'
@@ -45,6 +46,20 @@ describe('withLayoutLock', () => {
     }
     await Promise.all(Array.from({ length: 5 }, () => withLayoutLock(folder, work)))
     expect(readdirSync(folder)).toEqual([])
+  })
+
+  it('takes over at once the lock of a process that is gone, and not that of one that runs or of another machine', async () => {
+    const folder = temporaryFolder()
+    const lock = join(folder, '.confrouter.lock')
+    const [place] = await withLayoutLock(folder, async () => readFileSync(lock, 'utf8').split(' '))
+    const { pid: gone } = spawnSync(process.execPath, ['-e', ''])
+    writeFileSync(lock, `${place} ${gone} token`)
+    expect(await withLayoutLock(folder, async () => 'done', { patienceMs: 1000 })).toBe('done')
+    for (const held of [`${place} ${process.pid} token`, `elsewhere ${gone} token`]) {
+      writeFileSync(lock, held)
+      const waiting = withLayoutLock(folder, async () => 'never', { patienceMs: 50 })
+      await expect(waiting).rejects.toMatchObject({ code: 'image.layout-locked' })
+    }
   })
 
   it('is renewed while the work goes on', async () => {
