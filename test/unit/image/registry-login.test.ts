@@ -48,7 +48,8 @@ class TokenService {
         this.requests.push({
           method: request.method ?? '',
           login,
-          scope,
+          // The registry names the actions in any order.
+          scope: scope.replace(/[^:]*$/, (actions) => actions.split(',').sort().join(',')),
           grant: form.get('refresh_token') ?? undefined
         })
         const isKnown = login === basic || form.get('refresh_token') === 'identity-token'
