@@ -1,6 +1,6 @@
-import type { Sha256Hex } from '../base/digest.js'
 import type { CapabilityLists } from './cce-policy.js'
 import type { ContainerMount, ContainerRequest, Identity } from './enforcement.js'
+import type { ImageFacts } from './container.js'
 
 /** What a deployment asks for one container, evaluated: no expression is left in it. */
 export interface ContainerStart {
@@ -25,17 +25,7 @@ export interface ContainerStart {
 }
 
 /** What counts of an image when one of its containers is started. */
-export interface StartedImage {
-  readonly config: {
-    readonly Entrypoint?: readonly string[] | null | undefined
-    readonly Cmd?: readonly string[] | null | undefined
-    readonly Env?: readonly string[] | null | undefined
-    readonly WorkingDir?: string | undefined
-    readonly User?: string | undefined
-  }
-  /** Root hashes, base layer first. */
-  readonly layers: readonly Sha256Hex[]
-}
+export type StartedImage = Pick<ImageFacts, 'layers'> & { readonly config: Omit<ImageFacts['config'], 'StopSignal'> }
 
 /** What the host asks the guest for: the deployment's wishes over the image's, and the platform's over both. */
 export function containerRequest(
