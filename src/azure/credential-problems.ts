@@ -40,7 +40,7 @@ const credentialErrors: readonly string[] = [
 ]
 
 /** learn.microsoft.com, "Microsoft Entra authentication and authorization error codes". */
-function byNumber(number: string, { assertionSubject, variables }: LoginContext): Remedy | undefined {
+function byNumber(number: string, { method, assertionSubject, variables }: LoginContext): Remedy | undefined {
   const clientId = variables['AZURE_CLIENT_ID'] || variables['AZURESUBSCRIPTION_CLIENT_ID'] || 'CLIENT-ID'
   switch (number) {
     case '700016':
@@ -79,6 +79,7 @@ function byNumber(number: string, { assertionSubject, variables }: LoginContext)
     case '700024':
     case '700027':
     case '50027': {
+      if (method === 'sp') return certificateRefused(number, clientId)
       const subject = assertionSubject ?? 'SUBJECT'
       return {
         code: 'auth.federation-refused',
@@ -93,6 +94,20 @@ function byNumber(number: string, { assertionSubject, variables }: LoginContext)
     }
     default:
       return undefined
+  }
+}
+
+/** The same numbers as for a federated token: both are assertions that Entra verifies. */
+function certificateRefused(number: string, clientId: string): Remedy {
+  return {
+    code: 'auth.certificate-refused',
+    fault: 'machine',
+    problem: `the certificate of application ${clientId} was refused (AADSTS${number})`,
+    why: 'AZURE_CLIENT_CERTIFICATE_PATH is not one that the application has, it has expired, or this clock is wrong',
+    next: [
+      `az ad app credential list --id ${clientId} --cert --output table`,
+      `az ad app credential reset --id ${clientId} --cert @certificate.pem --append`
+    ]
   }
 }
 
