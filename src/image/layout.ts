@@ -63,6 +63,15 @@ export async function readLayoutBlob(
   return collect(verifiedStream(content, { digest, size, label }), limit, label)
 }
 
+/** Streams a blob, and throws at its end unless it has this digest and size. */
+export function openLayoutBlob(
+  layoutDir: string,
+  { digest, size }: Descriptor,
+  label: string
+): AsyncIterable<Uint8Array> {
+  return verifiedStream(readExtent(blobPath(layoutDir, digest), { offset: 0, size: size + 1 }), { digest, size, label })
+}
+
 function layoutSource(layoutDir: string): ContentSource {
   const openBlob = ({ digest, size }: Descriptor) =>
     // One byte more than it should have, so that a file that grew is noticed and not cut to fit.

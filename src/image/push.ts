@@ -1,6 +1,6 @@
 import type { OciDigest } from '../base/digest.js'
 import { ImageError } from './image-error.js'
-import { openLayoutImage, readLayoutBlob } from './layout.js'
+import { openLayoutBlob, openLayoutImage, readLayoutBlob } from './layout.js'
 import {
   maxDocumentBytes,
   mediaTypes,
@@ -19,9 +19,6 @@ export interface PushOptions extends RegistryImageOptions {
   /** Says which blob is being sent. */
   readonly note?: ((text: string) => void) | undefined
 }
-
-/** Uploads go in one request each, from memory, so that they can be sent again. */
-const maxBlobBytes = 512 * 1024 ** 2
 
 /**
  * Copies the image that `reference` names in a layout to the registry that it names, and returns the
@@ -68,13 +65,15 @@ async function pushBlob(
   await head.discard()
   if (head.status === 200) return
   sending()
-  const content = await readLayoutBlob(layout, blob, maxBlobBytes, label)
+  // Read once before, so that nothing damaged is sent, and checked again as it is sent.
+  const open = () => openLayoutBlob(layout, blob, label)
+  for await (const piece of open()) void piece
   const session = await client.send('/blobs/uploads/', { method: 'POST', accept: [202], label })
   await session.discard()
   const location = session.headers.get('location')
   if (location === null) throw new ImageError('registry.failed', `the registry opened no upload for ${label}`)
   const headers = { 'content-type': 'application/octet-stream' }
-  const put = { method: 'PUT', headers, body: content, accept: [201], label } as const
+  const put = { method: 'PUT', headers, body: { size: blob.size, open }, accept: [201], label } as const
   const answer = await client.sendUpload(location, blob.digest, put)
   await answer.discard()
 }

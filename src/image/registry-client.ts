@@ -32,11 +32,17 @@ interface RegistryClientOptions {
 interface RegistryRequest {
   readonly method?: 'GET' | 'HEAD' | 'POST' | 'PUT'
   readonly headers?: Readonly<Record<string, string>>
-  readonly body?: Uint8Array
+  readonly body?: Uint8Array | StreamedBody
   /** Status codes that are an answer; any other one is an error. */
   readonly accept: readonly number[]
   /** What is asked for, for messages. */
   readonly label: string
+}
+
+/** A body that is too large for memory: opened again for each attempt and each redirect. */
+interface StreamedBody {
+  readonly size: number
+  open(): AsyncIterable<Uint8Array>
 }
 
 export interface RegistryClient {
@@ -113,8 +119,8 @@ export function createRegistryClient(options: RegistryClientOptions): RegistryCl
         {
           method: method ?? 'GET',
           // A layer must arrive as it is stored: what a proxy compressed would not have the digest.
-          headers: { 'accept-encoding': 'identity', ...headers, ...authorized },
-          ...(body === undefined ? {} : { body: new Uint8Array(body) })
+          headers: { 'accept-encoding': 'identity', ...headers, ...authorized, ...lengthOf(body) },
+          ...contentOf(body)
         },
         label
       )
@@ -198,6 +204,16 @@ export function createRegistryClient(options: RegistryClientOptions): RegistryCl
       next: [`docker login ${registry}`]
     })
   }
+}
+
+/** Without it the body would go in chunks, which not every registry takes for a blob. */
+function lengthOf(body: RegistryRequest['body']): Readonly<Record<string, string>> {
+  return body === undefined || body instanceof Uint8Array ? {} : { 'content-length': String(body.size) }
+}
+
+function contentOf(body: RegistryRequest['body']) {
+  if (body === undefined) return {}
+  return body instanceof Uint8Array ? { body: new Uint8Array(body) } : { content: body.open() }
 }
 
 async function errorText(answer: RegistryAnswer): Promise<string | undefined> {

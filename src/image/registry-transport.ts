@@ -1,3 +1,4 @@
+import { ReadableStream } from 'node:stream/web'
 import { ImageError } from './image-error.js'
 
 interface TransportOptions {
@@ -5,7 +6,7 @@ interface TransportOptions {
   readonly registry: string
   readonly fetch: typeof globalThis.fetch
   readonly signal: AbortSignal | undefined
-  /** How long the registry may say nothing, before the first byte or between two; a minute if not given. */
+  /** How long the registry may neither take nor give a byte; a minute if not given. */
   readonly silenceMs?: number
 }
 
@@ -17,7 +18,12 @@ export interface RegistryAnswer {
   discard(): Promise<void>
 }
 
-type Transport = (url: string, init: RequestInit, label: string) => Promise<RegistryAnswer>
+/** A body that is made of pieces as they are sent. The caller says its length in `content-length`. */
+interface StreamedRequest extends RequestInit {
+  readonly content?: AsyncIterable<Uint8Array>
+}
+
+type Transport = (url: string, init: StreamedRequest, label: string) => Promise<RegistryAnswer>
 
 /** No answer, or one that broke off: another attempt may succeed. */
 export class TransientError extends ImageError {
@@ -38,7 +44,7 @@ export function createTransport({
   signal,
   silenceMs = defaultSilenceMs
 }: TransportOptions): Transport {
-  return async (url, init, label) => {
+  return async (url, { content, ...init }, label) => {
     signal?.throwIfAborted()
     const silence = new AbortController()
     const signals = signal === undefined ? silence.signal : AbortSignal.any([signal, silence.signal])
@@ -47,10 +53,14 @@ export function createTransport({
       return new TransientError(`${registry} could not be reached for ${label}`, cause)
     }
     const timer = setTimeout(abort, silenceMs, silence)
+    let damage: unknown
+    const sent = content === undefined ? {} : streamed(content, timer, (error) => (damage = error))
     let response: Response
     try {
-      response = await fetch(url, { redirect: 'manual', ...init, signal: signals })
+      response = await fetch(url, { redirect: 'manual', ...init, ...sent, signal: signals })
     } catch (cause) {
+      // What cannot be read here is no fault of the registry, and no other attempt helps.
+      if (damage !== undefined) throw damage as Error
       throw failure(cause)
     } finally {
       clearTimeout(timer)
@@ -62,6 +72,26 @@ export function createTransport({
       discard: async () => response.body?.cancel()
     }
   }
+}
+
+/** Each piece that the registry takes starts the clock of its silence again. */
+function streamed(
+  content: AsyncIterable<Uint8Array>,
+  timer: NodeJS.Timeout,
+  onDamage: (error: unknown) => void
+): RequestInit & { duplex: 'half' } {
+  async function* pieces(): AsyncGenerator<Uint8Array, void, undefined> {
+    try {
+      for await (const piece of content) {
+        timer.refresh()
+        yield piece
+      }
+    } catch (error) {
+      onDamage(error)
+      throw error
+    }
+  }
+  return { body: ReadableStream.from(pieces()) as BodyInit, duplex: 'half' }
 }
 
 async function* readBody(

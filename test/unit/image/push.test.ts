@@ -107,7 +107,24 @@ describe('pushLayoutImage', () => {
     const manifest = JSON.parse(readFileSync(blobFile(layout, digest), 'utf8'))
     writeFileSync(blobFile(layout, manifest.layers[0].digest), 'damaged')
     await expect(pushLayoutImage({ layout, reference, fetch })).rejects.toMatchObject({ code: 'image.digest-mismatch' })
-    expect(uploads.filter(({ name }) => name.includes('manifests'))).toEqual([])
+    // The config is sound; the layer is found damaged before a byte of it is on its way.
+    expect(uploads.map(({ name }) => name)).toEqual(['/v2/o/a/blobs/uploads/7'])
+    expect(server.requests.filter(({ method }) => method === 'PUT')).toHaveLength(1)
+  })
+
+  it('sends a blob again from its beginning when the registry fails', async () => {
+    const received: number[] = []
+    await start((request, response) => {
+      if (request.method !== 'PUT' || !request.url?.includes('/uploads/')) return false
+      received.push(server.requests.at(-1)?.body.length ?? 0)
+      response.writeHead(received.length === 1 ? 503 : 201).end()
+      return true
+    })
+    const { pushing, digest, layout } = await push()
+    expect(await pushing).toEqual({ digest })
+    const { config, layers } = JSON.parse(readFileSync(blobFile(layout, digest), 'utf8'))
+    expect(received.slice(0, 2)).toEqual([config.size, config.size])
+    expect([received.length, layers.length]).toEqual([3, 1])
   })
 
   it('logs in, and says so when that is not enough', async () => {

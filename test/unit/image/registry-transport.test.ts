@@ -44,6 +44,32 @@ describe('createTransport', () => {
     expect(parts.join('')).toBe('beginend')
   })
 
+  it('lets an upload take longer than the registry may be silent, as long as it takes bytes', async () => {
+    const url = await listen((request, response) => {
+      let length = 0
+      request.on('data', (chunk: Buffer) => (length += chunk.length))
+      request.on('end', () => response.writeHead(201, { length: String(length) }).end())
+    })
+    async function* slow() {
+      for (let piece = 0; piece < 6; piece++) {
+        await new Promise((resolve) => setTimeout(resolve, 60))
+        yield new Uint8Array(1000)
+      }
+    }
+    const init = { method: 'PUT', headers: { 'content-length': '6000' }, content: slow() }
+    expect((await transport(url, init, 'x')).headers.get('length')).toBe('6000')
+  })
+
+  it('says what was wrong with an upload and not that the registry was', async () => {
+    const url = await listen((request) => void request.resume())
+    async function* damaged() {
+      yield new Uint8Array(10)
+      throw new RangeError('damaged')
+    }
+    const init = { method: 'PUT', headers: { 'content-length': '6000' }, content: damaged() }
+    await expect(transport(url, init, 'x')).rejects.toThrow(new RangeError('damaged'))
+  })
+
   it('gives the connection back when a body is left early', async () => {
     let closed = 0
     const url = await listen((_, response) => {
