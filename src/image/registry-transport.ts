@@ -91,7 +91,9 @@ function streamed(
       throw error
     }
   }
-  return { body: ReadableStream.from(pieces()) as BodyInit, duplex: 'half' }
+  const body = ReadableStream.from(pieces()) as BodyInit
+  // Otherwise undici keeps a second copy of all that was sent, for a redirect or a login it might have to follow.
+  return { body, duplex: 'half', redirect: 'error', window: null }
 }
 
 async function* readBody(
