@@ -115,6 +115,12 @@ suite(`the manual procedure by the real az, and confrouter after it${hasAz ? '' 
         'Key Vault Crypto Service Release User'
       ])
 
+      const signing = await az(
+        ...['keyvault', 'key', 'create', '--vault-name', vault, '-n', 'default-secrets', '--kty', 'EC-HSM'],
+        ...['--curve', 'P-256', '--ops', 'sign', 'verify']
+      )
+      expect(signing['key']).toMatchObject({ kty: 'EC-HSM', crv: 'P-256' })
+
       const { code, document } = await space.json('provision')
       expect(code).toBe(0)
       expect(document).toMatchObject({ ok: true, changed: false })
