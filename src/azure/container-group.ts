@@ -6,6 +6,8 @@ import type { AzureSession } from './session.js'
 export interface ContainerGroup {
   readonly id: string
   readonly name: string
+  /** Region, as Azure spells it. */
+  readonly location: string
   readonly provisioningState: string
   /** `Running`, `Pending`, `Failed`, … of the whole group. */
   readonly state: string
@@ -118,6 +120,7 @@ function describe(group: SdkContainerGroup, name: string): ContainerGroup {
   return {
     id: group.id ?? '',
     name,
+    location: group.location ?? '',
     provisioningState: group.provisioningState ?? 'Unknown',
     state: group.instanceView?.state ?? 'Unknown',
     ip: group.ipAddress?.ip,

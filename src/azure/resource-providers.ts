@@ -26,6 +26,21 @@ export async function unregisteredProviders(azure: AzureSession): Promise<readon
   }
 }
 
+/**
+ * The regions that have container groups, in the short form that configurations have. Whether they have confidential
+ * ones, Azure does not say.
+ */
+export async function containerRegions(azure: AzureSession): Promise<readonly string[]> {
+  const client = await azure.resources()
+  try {
+    const { resourceTypes } = await client.providers.get('Microsoft.ContainerInstance', { abortSignal: azure.signal })
+    const groups = resourceTypes?.find(({ resourceType }) => resourceType?.toLowerCase() === 'containergroups')
+    return (groups?.locations ?? []).map((name) => name.toLowerCase().replaceAll(' ', '')).sort()
+  } catch (error) {
+    throw toUserError(error, 'resource provider Microsoft.ContainerInstance')
+  }
+}
+
 const registrationSeconds = 600
 
 /** Registers a namespace and waits until Azure says so; typically 10 seconds to 2 minutes, 10 minutes at most. */

@@ -300,8 +300,9 @@ function endpointsOf(results: RunResults): { readonly endpoint: string; readonly
 /** Every group that serves, the first one first. */
 function groupsOf(results: RunResults): readonly Endpoint[] {
   const first = results.get('deploy')
-  return [first, ...(first.replicas ?? [])].map(({ group, endpoint, tlsEndpoint }) => ({
+  return [first, ...(first.replicas ?? [])].map(({ group, region, endpoint, tlsEndpoint }) => ({
     group,
+    region,
     endpoint,
     ...(tlsEndpoint === undefined ? {} : { tlsEndpoint })
   }))
@@ -309,6 +310,7 @@ function groupsOf(results: RunResults): readonly Endpoint[] {
 
 interface Endpoint {
   readonly group: string
+  readonly region: string
   readonly endpoint: string
   readonly tlsEndpoint?: string
 }

@@ -118,6 +118,7 @@ async function goBackTo(
   const to = { group: groupForRollback(run, target, strategy), hostData: target.hostData }
   const from = {
     group: active?.group ?? run.config.containerGroup.name,
+    ...(active?.stem === undefined ? {} : { stem: active.stem }),
     hostData: (pending === undefined ? active : pending.to)?.hostData ?? ''
   }
   if (pending !== undefined && active?.hostData !== pending.to.hostData) {

@@ -24,8 +24,10 @@ export interface Config {
     readonly memoryGb: number
     readonly port: number
     readonly dnsLabel?: string | undefined
-    /** How many groups run under the one policy, 1 or more. */
+    /** How many groups run in each region under the one policy, 1 or more. */
     readonly replicas: number
+    /** Where they run, one or more, none twice; the first one is told to callers first. */
+    readonly regions: readonly string[]
   }
   readonly sidecar: {
     readonly image: string

@@ -12,4 +12,5 @@ export {
 export type { ConfigPath } from './paths.js'
 export { usualRouter } from './resolve-router.js'
 export { routerLimits, type RouterNumber, routerNumbers } from './router-numbers.js'
+export { didYouMean, suggest } from './suggest.js'
 export { type Cloud, maximumReplicas, type RawConfig } from './schema.js'

@@ -44,6 +44,7 @@ export function resolveConfig(
   checkImage(merged.raw, config, report)
   checkAlternatives(merged.raw, report)
   checkGroup(config, report)
+  checkRegions(config, report)
   checkAccess(config, report)
   checkProviders(config.providers, report)
   checkTls(merged.raw, report)
@@ -71,14 +72,15 @@ function fill(raw: RawConfig, report: Report): Config {
   const digest = raw.image?.digest
   const endpoint = raw.attestation?.endpoint
 
+  const location =
+    raw.location ?? (sovereign ? required('location', undefined, 'a region of this cloud') : builtInDefaults.location)
+
   return {
     name,
     cloud,
     subscription,
     ...present({ tenant: raw.tenant }),
-    location:
-      raw.location ??
-      (sovereign ? required('location', undefined, 'a region of this cloud') : builtInDefaults.location),
+    location,
     resourceGroup: names.resourceGroup,
     image: {
       repository: required('image.repository', raw.image?.repository, 'an image repository with its registry'),
@@ -104,6 +106,7 @@ function fill(raw: RawConfig, report: Report): Config {
       memoryGb: raw.containerGroup?.memoryGb ?? builtInDefaults.groupMemoryGb,
       port: raw.containerGroup?.port ?? builtInDefaults.groupPort,
       replicas: raw.containerGroup?.replicas ?? builtInDefaults.replicas,
+      regions: raw.containerGroup?.regions ?? [location],
       ...present({ dnsLabel: raw.containerGroup?.dnsLabel })
     },
     sidecar: {
@@ -214,6 +217,32 @@ function checkGroup({ containerGroup, sidecar, router }: Config, report: Report)
       `containerGroup.memoryGb and sidecar.memoryGb are ${memoryGb} together, expected at most 180`
     )
   }
+}
+
+/** `-` and the first 8 characters of the host data, which the groups of an upgrade have at the end of their names. */
+const generationEnd = 9
+const longestGroupName = 63
+
+/**
+ * Groups outside of the first region have its name in theirs. A name that had to be cut for it could be that of another
+ * group, so there has to be room for all of it.
+ */
+function checkRegions({ containerGroup }: Config, report: Report): void {
+  const { name, regions, replicas } = containerGroup
+  const path = 'containerGroup.regions'
+  const twice = regions.find((region, index) => regions.indexOf(region) !== index)
+  if (twice !== undefined) {
+    report(path, `${path} has ${twice} twice, expected each region once; for more groups in each, set replicas`)
+  }
+  if (regions.length < 2) return
+  const longest = regions.toSorted((a, b) => b.length - a.length)[0] ?? ''
+  const end = `-${longest}${replicas > 1 ? `-${replicas}` : ''}`
+  const room = longestGroupName - generationEnd - end.length
+  if (name.length <= room) return
+  report(
+    'containerGroup.name',
+    `containerGroup.name is ${JSON.stringify(name)}, ${name.length} characters, expected at most ${room}, so that NAME-12345678${end} has no more than ${longestGroupName}`
+  )
 }
 
 /** A token list that nothing reads would look like protection. */

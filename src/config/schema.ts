@@ -61,6 +61,10 @@ export const builtInDefaults = {
 /** As many container groups as a subscription may have in a region unless it asks for more. */
 export const maximumReplicas = 100
 
+/** More than Azure has with confidential container groups; each one more makes every upgrade longer. */
+const maximumRegions = 20
+const regionList = `a list of 1 to ${maximumRegions} Azure regions`
+
 /** More is no longer a fallback: each one may take as long as the call itself. */
 const maxFallbacks = 8
 const fallbackList = `a list of 1 to ${maxFallbacks} models`
@@ -153,11 +157,18 @@ export const rawSchema = section({
     memoryGb: amount(0.1, 180).meta({ default: builtInDefaults.groupMemoryGb }).describe('Memory of the router in GB.'),
     port: port().meta({ default: builtInDefaults.groupPort }).describe('Public port of the router.'),
     dnsLabel: text(nameRules.dnsLabel).describe(
-      'Label of the public DNS name, which survives a redeployment. The first group alone has it.'
+      'Label of the public DNS name, which survives a redeployment. The first group of each region has it.'
     ),
     replicas: whole(1, maximumReplicas, 'a whole number of groups')
       .meta({ default: builtInDefaults.replicas })
-      .describe('How many container groups run side by side, under one policy and with one key.')
+      .describe('How many container groups run side by side in each region, under one policy and with one key.'),
+    regions: z
+      .array(text(nameRules.location), { error: regionList })
+      .min(1, { error: regionList })
+      .max(maximumRegions, { error: regionList })
+      .describe(
+        'Regions that have container groups, the first one first told to callers. Default: location alone, where everything else stays.'
+      )
   }).describe('The confidential container group.'),
   sidecar: section({
     image: image.meta({ default: builtInDefaults.sidecarImage }).describe('Image of the key release sidecar.'),

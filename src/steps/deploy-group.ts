@@ -5,58 +5,56 @@ import type { PropertyChange } from '../plan/properties.js'
 import { publicPorts } from '../plan/router-ports.js'
 import { denialError } from '../azure/policy-denial.js'
 import { findDenial } from './denial.js'
-import { activeGroupName } from './generation.js'
+import { activeNaming, namingOf } from './generation.js'
 import { deployGroup, type GroupTarget, removeGroup, removeReplica } from './group-deployment.js'
 import { existingOutput, hostDataOfGroup, outputOfGroup } from './group-output.js'
 import { authorityOfTemplate } from './group-template.js'
-import { addressesOf, makeActive, publish, trustInForce } from './published.js'
+import { type Naming, type Place, recordedGroups, requireInPlace, wantedPlaces } from './places.js'
+import { addressesOf, makeActive, publish, recordActive, trustInForce } from './published.js'
 import { checkReplica } from './replica-health.js'
-import {
-  deployReplica,
-  deployReplicas,
-  replicaOutput,
-  retireReplicas,
-  surplusReplicas,
-  wantedReplicas
-} from './replicas.js'
+import { deployReplica, deployReplicas, retireReplicas } from './replicas.js'
 import type { Note, Outputs, ReplicaOutput, Results, Run, Step } from './run.js'
 import { bundleForGroup, planSecrets, sealedTextOf, secretsKeys } from './sealed-secrets.js'
 
-/** Seals the provider keys to the released key, deploys the template, once for each replica, and waits until they run. */
+/** Seals the provider keys to the released key, deploys the template, once for each group, and waits until they run. */
 export const deployStep: Step<'deploy'> = {
   id: 'deploy',
   title: 'container group',
   needs: ['policy', 'key', 'vault', 'signing-key', 'identity', 'roles'],
   async observe(run, results) {
-    const name = activeGroupName(run)
+    const naming = activeNaming(run)
+    const places = wantedPlaces(run, naming)
     const [first, ...others] = await Promise.all(
-      [name, ...wantedReplicas(run, name)].map((each) => look(run, results, each, each === name))
+      places.map((place, index) => look(run, results, place, { isFirst: index === 0 }))
     )
     if (first === undefined) throw new Error('there is a first group')
-    const fleet = { first, others, surplus: surplusReplicas(run, name) }
-    if (isAsWanted(fleet) && first.group !== undefined) {
-      return { action: 'none', output: outputWith(outputOfGroup(run, first.group), outputsOf(run, others)) }
+    const wanted = places.map(({ name }) => name)
+    const surplus = recordedGroups(run, naming.stem).filter((name) => !wanted.includes(name))
+    const fleet = { naming, first, others, surplus, isFirstTold: isFirstTold(run, first) }
+    const there = [first, ...others].flatMap(({ group }) => (group === undefined ? [] : [group]))
+    const [main, ...more] = there
+    if (isAsWanted(fleet) && main !== undefined) {
+      return { action: 'none', output: outputWith(outputOfGroup(run, main), outputsOf(run, more)) }
     }
-    const { group } = first
     return {
-      action: group === undefined ? 'create' : first.mustReplace ? 'replace' : 'update',
+      action: main === undefined ? 'create' : first.mustReplace ? 'replace' : 'update',
       reason: reasonOf(fleet),
-      ...(group === undefined
+      ...(main === undefined
         ? {}
         : {
             existing: outputWith(
-              existingOutput(run, group),
+              existingOutput(run, main),
               outputsOf(
                 run,
-                others.filter(({ group }) => group?.ip !== undefined)
+                more.filter(({ ip }) => ip !== undefined)
               )
             )
           }),
       properties: [
-        ...(group !== undefined && first.differences.length === 0
-          ? []
-          : groupProperties(results, group, first.differences)),
-        ...replicaProperties(fleet)
+        ...((first.group === undefined ? main === undefined : first.differences.length > 0)
+          ? groupProperties(results, first.group, first.differences)
+          : []),
+        ...replicaProperties(fleet, { isNew: main === undefined })
       ],
       apply: (note) => deployFleet(run, results, fleet, note)
     }
@@ -65,40 +63,50 @@ export const deployStep: Step<'deploy'> = {
 
 /** A group that is wanted, as it is. */
 interface Observed {
-  readonly name: string
+  readonly place: Place
   readonly group: ContainerGroup | undefined
   readonly differences: readonly Difference[]
   readonly mustReplace: boolean
 }
 
 interface Fleet {
+  readonly naming: Naming
   readonly first: Observed
   readonly others: readonly Observed[]
   /** Made here and no longer wanted, by name. */
   readonly surplus: readonly string[]
+  /** Whether callers are told of the first one first. They are not after another order of the regions. */
+  readonly isFirstTold: boolean
 }
 
-async function look(run: Run, results: Results, name: string, isFirst: boolean): Promise<Observed> {
-  const group = await getContainerGroup(run.azure, run.config.resourceGroup, name)
-  const differences = group === undefined ? [] : await differencesOf(run, results, group, isFirst)
-  return { name, group, differences, mustReplace: differences.some(({ immutable }) => immutable) }
+async function look(run: Run, results: Results, place: Place, who: { readonly isFirst: boolean }): Promise<Observed> {
+  const group = await getContainerGroup(run.azure, run.config.resourceGroup, place.name)
+  if (group !== undefined) requireInPlace(run, group, place)
+  const differences = group === undefined ? [] : await differencesOf(run, results, group, { ...who, place })
+  return { place, group, differences, mustReplace: differences.some(({ immutable }) => immutable) }
+}
+
+function isFirstTold(run: Run, { place }: Observed): boolean {
+  const { active } = run.state.get()
+  return active?.base !== run.config.containerGroup.name || active.group === place.name
 }
 
 function isSame({ group, differences }: Observed): boolean {
   return group !== undefined && differences.length === 0
 }
 
-function isAsWanted({ first, others, surplus }: Fleet): boolean {
-  return [first, ...others].every(isSame) && surplus.length === 0
+function isAsWanted({ first, others, surplus, isFirstTold }: Fleet): boolean {
+  return [first, ...others].every(isSame) && surplus.length === 0 && isFirstTold
 }
 
-function reasonOf({ first, others, surplus }: Fleet): string {
+function reasonOf({ first, others, surplus, isFirstTold }: Fleet): string {
   const absent = [first, ...others].filter(({ group }) => group === undefined)
   return [
-    ...(absent.length === 0 ? [] : [`creating ${quoted(absent.map(({ name }) => name))}`]),
+    ...(absent.length === 0 ? [] : [`creating ${quoted(absent.map(({ place }) => place.name))}`]),
     ...first.differences.map(({ text }) => text),
-    ...others.flatMap(({ name, differences }) => differences.map(({ text }) => `"${name}": ${text}`)),
-    ...(surplus.length === 0 ? [] : [`removing ${quoted(surplus)}`])
+    ...others.flatMap(({ place, differences }) => differences.map(({ text }) => `"${place.name}": ${text}`)),
+    ...(surplus.length === 0 ? [] : [`removing ${quoted(surplus)}`]),
+    ...(isFirstTold ? [] : [`telling callers of "${first.place.name}" first`])
   ].join(', ')
 }
 
@@ -106,21 +114,27 @@ function quoted(names: readonly string[]): string {
   return names.map((name) => `"${name}"`).join(', ')
 }
 
-function replicaProperties({ others, surplus }: Fleet): readonly PropertyChange[] {
+function replicaProperties(
+  { first, others, surplus, isFirstTold }: Fleet,
+  { isNew }: { readonly isNew: boolean }
+): readonly PropertyChange[] {
+  const isBeside = first.group === undefined && !isNew
   return [
-    ...others.flatMap(({ name, group, differences, mustReplace }): readonly PropertyChange[] => {
-      const property = `replica.${name}`
+    ...[...(isBeside ? [first] : []), ...others].flatMap((each): readonly PropertyChange[] => {
+      const { place, group, differences, mustReplace } = each
+      const property = `replica.${place.name}`
       if (group === undefined) return [{ property, from: null, to: 'Running' }]
       if (differences.length === 0) return []
       const from = differences.map(({ text }) => text).join(', ')
       return [{ property, from, to: 'as the first group', ...(mustReplace ? { forces: 'replace' as const } : {}) }]
     }),
-    ...surplus.map((name) => ({ property: `replica.${name}`, from: 'Running', to: null }))
+    ...surplus.map((name) => ({ property: `replica.${name}`, from: 'Running', to: null })),
+    ...(isFirstTold ? [] : [{ property: 'addresses', from: null, to: `${first.place.name} first` }])
   ]
 }
 
-function outputsOf(run: Run, observed: readonly Observed[]): readonly ReplicaOutput[] {
-  return observed.flatMap(({ group }) => (group === undefined ? [] : [replicaOutput(run, group)]))
+function outputsOf(run: Run, groups: readonly ContainerGroup[]): readonly ReplicaOutput[] {
+  return groups.map((group) => outputOfGroup(run, group))
 }
 
 function outputWith(output: ReplicaOutput, replicas: readonly ReplicaOutput[]): Outputs['deploy'] {
@@ -133,13 +147,13 @@ function outputWith(output: ReplicaOutput, replicas: readonly ReplicaOutput[]): 
  * that are not wanted any more are deleted last, after callers had time to leave them.
  */
 async function deployFleet(run: Run, results: Results, fleet: Fleet, note: Note): Promise<Outputs['deploy']> {
-  const { first, others, surplus } = fleet
+  const { naming, first, others, surplus } = fleet
   // Before anything is deleted: the group may have the only copy of what is sealed, and a name may be missing.
   const sealed = [first, ...others].map(({ group }) => sealedTextOf(group)).find((text) => text !== undefined)
   const bundle = await bundleForGroup(run, results, sealed, note)
   const { template, hostData } = results.get('policy')
-  const targetOf = ({ name }: Observed): GroupTarget => ({ group: name, template, hostData, bundle })
-  const settled = outputsOf(run, others.filter(isSame))
+  const targetOf = ({ place }: Observed): GroupTarget => ({ place, naming, template, hostData, bundle })
+  const settled = others.filter(isSame).flatMap(({ group }) => (group === undefined ? [] : outputsOf(run, [group])))
   const absent = others.filter(({ group }) => group === undefined)
   const starting = deployReplicas(run, results, absent.map(targetOf), note)
   const own = await deployFirst(run, first, { target: targetOf(first), settled }, note).catch(
@@ -151,24 +165,23 @@ async function deployFleet(run: Run, results: Results, fleet: Fleet, note: Note)
   )
   const { serving, failure } = await starting
   const reached = [...settled, ...serving]
-  await publishAll(run, results, outputWith(own, reached))
+  const inOrder = () => reached.toSorted((a, b) => rank(fleet, a) - rank(fleet, b))
+  await publishAll(run, results, outputWith(own, inOrder()))
   if (failure !== undefined) throw failure.error
   const different = others.filter((each) => each.group !== undefined && !isSame(each))
   if (different.length > 0) await checkReplica(run, results, own, note)
   for (const each of different) {
-    if (each.mustReplace) await removeReplica(run, each.name, note)
+    if (each.mustReplace) await removeReplica(run, each.place.name, note)
     reached.push(await deployReplica(run, results, targetOf(each), note))
-    await publishAll(run, results, outputWith(own, reached))
+    await publishAll(run, results, outputWith(own, inOrder()))
   }
+  await tellFirst(run, own)
   await retireReplicas(run, surplus, note)
-  return outputWith(
-    own,
-    reached.toSorted((a, b) => rank(fleet, a) - rank(fleet, b))
-  )
+  return outputWith(own, inOrder())
 }
 
 function rank({ others }: Fleet, { group }: ReplicaOutput): number {
-  return others.findIndex(({ name }) => name === group)
+  return others.findIndex(({ place }) => place.name === group)
 }
 
 async function deployFirst(
@@ -178,10 +191,18 @@ async function deployFirst(
   note: Note
 ): Promise<ReplicaOutput> {
   if (first.group !== undefined && isSame(first)) return outputOfGroup(run, first.group)
-  if (first.mustReplace) await removeGroup(run, first.name, note)
+  if (first.mustReplace) await removeGroup(run, first.place.name, note)
   const { output, generation } = await deployGroup(run, target, note)
   await makeActive(run, generation, outputWith(output, settled))
   return output
+}
+
+/** Another order of the regions, or one less, makes another group the first one. It was deployed from the same template. */
+async function tellFirst(run: Run, first: ReplicaOutput): Promise<void> {
+  const { active } = run.state.get()
+  if (active === undefined || active.base !== run.config.containerGroup.name || active.group === first.group) return
+  const { stem, home } = namingOf(run, active)
+  await recordActive(run, { ...active, group: first.group, stem, home }, first)
 }
 
 function publishAll(run: Run, results: Results, output: Outputs['deploy']): Promise<void> {
@@ -215,7 +236,7 @@ async function differencesOf(
   run: Run,
   results: Results,
   group: ContainerGroup,
-  isFirst: boolean
+  { place, isFirst }: { readonly place: Place; readonly isFirst: boolean }
 ): Promise<readonly Difference[]> {
   const { containerGroup, sidecar } = run.config
   const router = group.containers.find(({ name }) => name === 'router')
@@ -243,9 +264,7 @@ async function differencesOf(
     ...immutable.flatMap(([same, text, property]) =>
       same ? [] : [{ text, immutable: true, ...(property === undefined ? {} : { property }) }]
     ),
-    ...(group.dnsLabel === (isFirst ? containerGroup.dnsLabel : undefined)
-      ? []
-      : [{ text: 'its DNS label differs', immutable: false }]),
+    ...(group.dnsLabel === place.label ? [] : [{ text: 'its DNS label differs', immutable: false }]),
     ...(secretsAreCurrent
       ? []
       : [

@@ -7,7 +7,8 @@ import { parseCcePolicy, parseReleasePolicy, hostDataOf } from '../policy/index.
 import { failingRestarts } from './container-start.js'
 import { endpointsOfGroup, hostDataOfGroup } from './group-output.js'
 import { callSeconds, routerAt, within } from './router-call.js'
-import { wantedReplicas } from './replicas.js'
+import { activeNaming } from './generation.js'
+import { type Place, wantedPlaces } from './places.js'
 import type { Run } from './run.js'
 import { fetchFor } from './smoke-checks.js'
 import type { ObservedTrust } from './trust-chain.js'
@@ -52,8 +53,8 @@ export async function digestChain(run: Run, { group, key }: ObservedTrust): Prom
       { id: 'evidence', link: 'hash of the group’s policy = host data in the evidence' },
       () => evidenceLink(run, group, hostData)
     ],
-    ...wantedReplicas(run, group.name).map(
-      (name) =>
+    ...otherPlaces(run, group).map(
+      ({ name }) =>
         [
           { id: 'replica' as const, link: `hash of the policy of "${name}" = host data in its evidence` },
           () => replicaLink(run, name, hostData)
@@ -155,6 +156,11 @@ async function evidenceLink(run: Run, group: ContainerGroup, hostData: string | 
     false,
     `the evidence that the router shows is not that of this group: ${wrong.map(({ claim }) => claim).join(', ')}`
   )
+}
+
+/** The other groups that are wanted, in whatever region. */
+function otherPlaces(run: Run, { name: first }: ContainerGroup): readonly Place[] {
+  return wantedPlaces(run, activeNaming(run)).filter(({ name }) => name !== first)
 }
 
 /** Of one that stands beside the first group: it must show the first one's host data, and not only its own. */

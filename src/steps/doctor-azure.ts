@@ -1,5 +1,5 @@
 import { getAttestationProvider } from '../azure/attestation.js'
-import { getContainerGroup } from '../azure/container-group.js'
+import { type ContainerGroup, getContainerGroup } from '../azure/container-group.js'
 import { getDeletedVault, getVault, vaultNameProblem } from '../azure/key-vault.js'
 import { getResourceGroup } from '../azure/resource-group.js'
 import { unregisteredProviders } from '../azure/resource-providers.js'
@@ -7,6 +7,9 @@ import type { AzureSession } from '../azure/session.js'
 import { containerUsage, getSubscription } from '../azure/subscription.js'
 import type { Config } from '../config/index.js'
 import type { DoctorCheck, Finding } from './doctor.js'
+import { firstNaming } from './generation.js'
+import { type Place, wantedPlaces } from './places.js'
+import { unknownRegions } from './regions.js'
 
 export interface AzureAccess {
   readonly config: () => Config
@@ -85,7 +88,8 @@ const providers: Look = async (azure) => {
   }
 }
 
-const region: Look = async (azure, { resourceGroup, location, cloud }) => {
+const region: Look = async (azure, config) => {
+  const { resourceGroup, location, cloud, containerGroup } = config
   const group = await getResourceGroup(azure, resourceGroup)
   const actual = group?.location.toLowerCase().replaceAll(' ', '')
   if (actual !== undefined && actual !== location) {
@@ -96,14 +100,29 @@ const region: Look = async (azure, { resourceGroup, location, cloud }) => {
       fault: 'config'
     }
   }
-  if (cloud === 'local') return { outcome: 'pass', detail: `${location}, on loopback` }
-  if (confidentialRegions.has(location) && cloud === 'azure') {
-    return { outcome: 'pass', detail: `${location} is known to have confidential container groups` }
+  const wrong = await unknownRegions(azure, config)
+  if (wrong.length > 0) {
+    return {
+      outcome: 'fail',
+      detail: wrong.map((each) => `Azure has no container groups in "${each.region}"${each.hint}`).join('; '),
+      next: ['mend containerGroup.regions in confrouter.yaml'],
+      fault: 'config'
+    }
   }
+  const { regions } = containerGroup
+  if (cloud === 'local') return { outcome: 'pass', detail: `${regions.join(', ')}, on loopback` }
+  const strange = regions.filter((each) => !confidentialRegions.has(each) || cloud !== 'azure')
+  if (strange.length === 0) {
+    const verb = regions.length === 1 ? 'is' : 'are'
+    return { outcome: 'pass', detail: `${regions.join(', ')} ${verb} known to have confidential container groups` }
+  }
+  const verb = strange.length === 1 ? 'is' : 'are'
   return {
     outcome: 'warn',
-    detail: `${location} is not known to have confidential container groups; Azure cannot be asked`,
-    next: [`set location to one of: ${[...confidentialRegions].join(', ')}`]
+    detail: `${strange.join(', ')} ${verb} not known to have confidential container groups; Azure cannot be asked`,
+    next: [
+      `set ${regions.length === 1 ? 'location' : 'containerGroup.regions'} to one of: ${[...confidentialRegions].join(', ')}`
+    ]
   }
 }
 
@@ -142,30 +161,63 @@ const attestationName: Look = async (azure, { attestation, resourceGroup }) => {
   return { outcome: 'skipped', detail: `Azure says whether "${attestation.name}" is free only when it is created` }
 }
 
-const dnsLabel: Look = async (azure, { containerGroup, resourceGroup, location, cloud }, { hostExists }) => {
+const dnsLabel: Look = async (azure, config, { hostExists }) => {
+  const { containerGroup, cloud } = config
   const label = containerGroup.dnsLabel
   if (label === undefined) return { outcome: 'skipped', detail: 'containerGroup.dnsLabel is not set' }
-  const group = await getContainerGroup(azure, resourceGroup, containerGroup.name)
-  if (group?.dnsLabel === label) return { outcome: 'pass', detail: `"${label}" is this deployment's` }
+  const without = (await firstPlaces(azure, config)).flatMap(({ place, group }) =>
+    place.label === undefined || group?.dnsLabel === label ? [] : [place]
+  )
+  if (without.length === 0) return { outcome: 'pass', detail: `"${label}" is this deployment's` }
   if (cloud !== 'azure') return { outcome: 'skipped', detail: `nothing to ask for "${label}" on ${cloud}` }
-  const host = `${label}.${location}.azurecontainer.io`
-  if (!(await hostExists(host))) return { outcome: 'pass', detail: `${host} belongs to nobody` }
+  const hosts = without.map(({ location }) => `${label}.${location}.azurecontainer.io`)
+  const exists = await Promise.all(hosts.map(hostExists))
+  const taken = hosts.filter((_, index) => exists[index])
+  const say = (list: readonly string[], whose: string) => ({
+    detail: `${list.join(', ')} ${list.length === 1 ? 'belongs' : 'belong'} to ${whose}`
+  })
+  if (taken.length === 0) return { outcome: 'pass', ...say(hosts, 'nobody') }
   return {
     outcome: 'fail',
-    detail: `${host} belongs to somebody`,
+    ...say(taken, 'somebody'),
     next: ['set containerGroup.dnsLabel to another label in confrouter.yaml'],
     fault: 'cloud'
   }
 }
 
-const quota: Look = async (azure, { containerGroup, resourceGroup, sidecar, location }) => {
-  if ((await getContainerGroup(azure, resourceGroup, containerGroup.name)) !== undefined) {
-    return { outcome: 'pass', detail: `container group "${containerGroup.name}" exists` }
+const quota: Look = async (azure, config) => {
+  const { containerGroup } = config
+  const missing = (await firstPlaces(azure, config)).flatMap(({ place, group }) => (group === undefined ? [place] : []))
+  if (missing.length === 0) {
+    const count = containerGroup.regions.length * containerGroup.replicas
+    const many = count === 1 ? 'exists' : `and the ${count - 1} beside it exist`
+    return { outcome: 'pass', detail: `container group "${containerGroup.name}" ${many}` }
   }
+  const regions = [...new Set(missing.map(({ location }) => location))]
+  const findings = await Promise.all(
+    regions.map((location) =>
+      quotaOf(azure, config, { location, count: missing.filter((place) => place.location === location).length })
+    )
+  )
+  if (findings.length === 1 && findings[0] !== undefined) return findings[0]
+  const worst = (['fail', 'unknown', 'pass'] as const).find((each) => findings.some(({ outcome }) => outcome === each))
+  const of = findings.filter(({ outcome }) => outcome === worst)
+  const detail = findings.map((each, index) => `${regions[index] ?? ''}: ${each.detail}`).join('; ')
+  const next = of.flatMap((each) => ('next' in each ? each.next : []))
+  if (worst === 'fail') return { outcome: worst, detail, next, fault: 'cloud' }
+  return worst === 'unknown' ? { outcome: worst, detail, next } : { outcome: 'pass', detail }
+}
+
+/** What is left in one region for the groups that are to be made there. */
+async function quotaOf(
+  azure: AzureSession,
+  { containerGroup, sidecar }: Config,
+  { location, count }: { readonly location: string; readonly count: number }
+): Promise<Finding> {
   const usage = await containerUsage(azure, location)
   const wanted: Readonly<Record<string, number>> = {
-    ContainerGroups: 1,
-    StandardCores: containerGroup.cpu + sidecar.cpu
+    ContainerGroups: count,
+    StandardCores: count * (containerGroup.cpu + sidecar.cpu)
   }
   const seen = usage.filter(({ name }) => name in wanted)
   if (seen.length === 0) {
@@ -184,8 +236,22 @@ const quota: Look = async (azure, { containerGroup, resourceGroup, sidecar, loca
     detail: `not enough left: ${shown(full)}`,
     next: [
       `az container list-usage --location ${location} -o table`,
-      'set location to another region in confrouter.yaml'
+      containerGroup.regions.length === 1
+        ? 'set location to another region in confrouter.yaml'
+        : `set containerGroup.regions without ${location} in confrouter.yaml`
     ],
     fault: 'cloud'
   }
+}
+
+/** The groups that a first `up` makes. After an upgrade they have other names, and then more is asked for than is needed. */
+async function firstPlaces(
+  azure: AzureSession,
+  config: Config
+): Promise<readonly { readonly place: Place; readonly group: ContainerGroup | undefined }[]> {
+  const { containerGroup, resourceGroup } = config
+  const places = wantedPlaces({ config }, firstNaming({ config }, containerGroup.name))
+  return Promise.all(
+    places.map(async (place) => ({ place, group: await getContainerGroup(azure, resourceGroup, place.name) }))
+  )
 }

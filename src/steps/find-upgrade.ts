@@ -1,16 +1,23 @@
 import type { ContainerGroup } from '../azure/container-group.js'
 import { hostDataOfGroup } from './group-output.js'
 import { findDenial } from './denial.js'
-import { groupNameFor } from './generation.js'
+import { activeNaming, groupNameFor } from './generation.js'
 import type { RunResults } from './graph.js'
 import { pinsOf } from './release-key.js'
 import type { Run } from './run.js'
 import type { ObservedTrust } from './trust-chain.js'
 
+/** Where an upgrade goes from: the first group, and what the names of all groups begin with if it is not that one's name. */
+interface UpgradeSide {
+  readonly group: string
+  readonly hostData: string
+  readonly stem?: string
+}
+
 /** A group that serves and has to give way to one with other host data. */
 export interface WantedUpgrade {
   readonly strategy: 'blue-green' | 'replace'
-  readonly from: { readonly group: string; readonly hostData: string }
+  readonly from: UpgradeSide
   /** Undefined as long as the new host data are not known. */
   readonly to: { readonly group: string; readonly hostData: string } | undefined
   /** Whether the old group may obtain the key now, and so for as long as the upgrade goes on. */
@@ -34,13 +41,14 @@ export function findUpgrade(run: Run, results: RunResults, { group, key }: Obser
   if (hostData === undefined || hostData === wanted) return undefined
   const { strategy } = run.config.upgrade
   const { name } = run.config.containerGroup
+  const { stem } = activeNaming(run)
   return {
     strategy,
-    from: { group: group.name, hostData },
+    from: { group: group.name, hostData, ...(stem === group.name ? {} : { stem }) },
     to:
       wanted === undefined
         ? undefined
-        : { group: strategy === 'replace' ? group.name : groupNameFor(name, wanted), hostData: wanted },
+        : { group: strategy === 'replace' ? stem : groupNameFor(name, wanted), hostData: wanted },
     isWidened: pins.includes(hostData)
   }
 }

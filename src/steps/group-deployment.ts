@@ -10,21 +10,33 @@ import { templateImages } from '../plan/group-properties.js'
 import { startProblem } from './container-start.js'
 import { recordCreated, resourceId } from './created.js'
 import { outputOfGroup } from './group-output.js'
-import { authorityOfTemplate } from './group-template.js'
-import type { Note, Outputs, Run } from './run.js'
+import { authorityOfTemplate, withLabel } from './group-template.js'
+import type { Naming, Place } from './places.js'
+import type { Note, ReplicaOutput, Run } from './run.js'
 import type { CurrentBundle } from './sealed-secrets.js'
 import type { Generation } from './state.js'
 import { writeTextAtomically } from '../image/index.js'
 
-/** What is to be deployed, and under which name. */
+/** What is to be deployed, and where. */
 export interface GroupTarget {
-  readonly group: string
+  readonly place: Place
+  /** From what the names of all groups of this deployment follow. */
+  readonly naming: Naming
+  /** The same for all of them: label and region are those of the place. */
   readonly template: JsonObject
   readonly hostData: string
   /** The provider keys, sealed and signed. */
   readonly bundle: CurrentBundle
   /** Stands beside the first group, at the same time as others: after a kill it is submitted again, not resumed. */
   readonly isReplica?: boolean
+}
+
+/** Before it is made: that it is made here, and in which region, so that it is found when that one is not configured any more. */
+async function recordPlace(run: Run, { name, location }: Place): Promise<void> {
+  await recordCreated(run, resourceId(run, 'Microsoft.ContainerInstance/containerGroups', name))
+  await run.state.update((state) =>
+    state.regions?.includes(location) === true ? state : { ...state, regions: [...(state.regions ?? []), location] }
+  )
 }
 
 /**
@@ -35,9 +47,10 @@ export async function deployGroup(
   run: Run,
   target: GroupTarget,
   note: Note
-): Promise<{ readonly output: Outputs['deploy']; readonly generation: Generation }> {
-  await recordCreated(run, resourceId(run, 'Microsoft.ContainerInstance/containerGroups', target.group))
-  const templateText = JSON.stringify(target.template)
+): Promise<{ readonly output: ReplicaOutput; readonly generation: Generation }> {
+  const { place, naming } = target
+  await recordPlace(run, place)
+  const templateText = JSON.stringify(withLabel(target.template, place.label))
   const templateSha256 = sha256Hex(templateText)
   await keepTemplate(run, templateSha256, templateText)
   const { text: sealedSecrets, secrets } = target.bundle
@@ -46,17 +59,19 @@ export async function deployGroup(
   await run.state.update((state) => ({ ...state, deployed: { hostData, sealedSecrets } }))
   const isResumable = target.isReplica !== true
   try {
-    await submit(run, target.group, { templateText, sealedSecrets, isResumable }, note)
+    await submit(run, place, { templateText, sealedSecrets, isResumable }, note)
   } catch (error) {
-    throw (await causeInGroup(run, target.group)) ?? error
+    throw (await causeInGroup(run, place.name)) ?? error
   }
-  const group = await waitUntilRunning(run, target.group, note)
+  const group = await waitUntilRunning(run, place.name, note)
   const authority = authorityOfTemplate(target.template)
   return {
     output: outputOfGroup(run, group),
     generation: {
       base: run.config.containerGroup.name,
-      group: target.group,
+      group: place.name,
+      stem: naming.stem,
+      home: naming.home,
       hostData,
       image: templateImages(target.template)['router'] ?? '',
       ...(authority === undefined ? {} : { authority }),
@@ -86,17 +101,13 @@ export async function removeReplica(run: Run, group: string, note: Note): Promis
   await deleteContainerGroup(run.azure, resourceGroup, group)
 }
 
-/** Submits a recorded template again, with the secrets it had, changed in what is not measured. */
-export async function submitAgain(
-  run: Run,
-  generation: Generation,
-  change: (template: JsonObject) => JsonObject,
-  note: Note
-): Promise<void> {
-  const template = change(await keptTemplate(run, generation))
-  const { group, sealedSecrets } = generation
-  await submit(run, group, { templateText: JSON.stringify(template), sealedSecrets, isResumable: true }, note)
-  await waitUntilRunning(run, generation.group, note)
+/** Submits a recorded template again for one of its groups, with the secrets it had, and with the label of the place. */
+export async function submitAgain(run: Run, generation: Generation, place: Place, note: Note): Promise<void> {
+  const templateText = JSON.stringify(withLabel(await keptTemplate(run, generation), place.label))
+  const { sealedSecrets } = generation
+  const isResumable = place.name === generation.group
+  await submit(run, place, { templateText, sealedSecrets, isResumable }, note)
+  await waitUntilRunning(run, place.name, note)
 }
 
 /** The template that a generation was deployed with. Throws `generation.damaged` if the bytes are not those. */
@@ -130,7 +141,7 @@ async function keepTemplate(run: Run, hash: string, text: string): Promise<void>
 /** Resumes exactly this deployment if a killed run left it going, else waits for whatever goes on and submits it. */
 async function submit(
   run: Run,
-  group: string,
+  { name, location }: Pick<Place, 'name' | 'location'>,
   {
     templateText,
     sealedSecrets,
@@ -141,10 +152,10 @@ async function submit(
   const { resourceGroup } = run.config
   const wanted = {
     resourceGroup,
-    name: deploymentName(group),
+    name: deploymentName(name),
     // Read back from the bytes that were hashed, so that nothing else can be submitted.
     template: JSON.parse(templateText) as JsonObject,
-    parameters: { name: group, sealedSecrets }
+    parameters: { name, location, sealedSecrets }
   }
   const inputs = sha256Hex(canonicalJson([wanted.template, wanted.parameters]))
   const left = isResumable ? run.state.get().deployment : undefined

@@ -3,7 +3,8 @@ import { sha256Hex } from '../base/digest.js'
 import { decodeBase64 } from '../base/encoding.js'
 import { UserError } from '../base/user-error.js'
 import { tlsPortVariable } from '../plan/router-environment.js'
-import type { Outputs, Run } from './run.js'
+import { locationOf } from './places.js'
+import type { Outputs, ReplicaOutput, Run } from './run.js'
 
 /** HOST_DATA that the platform measures for a group: SHA-256 of the policy's text. */
 export function hostDataOfGroup(group: ContainerGroup): string | undefined {
@@ -17,13 +18,18 @@ export function hostDataOfGroup(group: ContainerGroup): string | undefined {
 }
 
 /** A group that was never started has no address: one that cannot exist (RFC 2606), so that nothing else is asked for it. */
-export function existingOutput(run: Pick<Run, 'config'>, group: ContainerGroup): Outputs['deploy'] {
+export function existingOutput(run: Pick<Run, 'config'>, group: ContainerGroup): ReplicaOutput {
   return outputOfGroup(run, { ...group, ip: group.ip ?? 'not-started.invalid' })
 }
 
 /** What the steps after it build on. Throws `aci.no-address` while the group has no address. */
-export function outputOfGroup(run: Pick<Run, 'config'>, group: ContainerGroup): Outputs['deploy'] {
-  return { ...endpointsOfGroup(run, group), group: group.name, hostData: hostDataOfGroup(group) ?? '(no policy)' }
+export function outputOfGroup(run: Pick<Run, 'config'>, group: ContainerGroup): ReplicaOutput {
+  return {
+    ...endpointsOfGroup(run, group),
+    group: group.name,
+    region: locationOf(group),
+    hostData: hostDataOfGroup(group) ?? '(no policy)'
+  }
 }
 
 /** Where the group's router is reached. Throws `aci.no-address` while it has no address. */

@@ -5,57 +5,75 @@ import { startProblem } from './container-start.js'
 import { bundleForGroup, sealedTextOf } from './sealed-secrets.js'
 import { deployGroup, keptTemplate, submitAgain } from './group-deployment.js'
 import { endpointsOfGroup, hostDataOfGroup } from './group-output.js'
-import { withLabel } from './group-template.js'
+import { namingOf } from './generation.js'
+import { locationOf, type Place, recordedGroups } from './places.js'
 import { addressOf, type Address, publish, trustInForce } from './published.js'
+import { findGroups } from './replicas.js'
 import { get, routerAt } from './router-call.js'
 import type { Note, Results, Run } from './run.js'
+import { othersOf } from './settle-upgrade.js'
 import type { Generation } from './state.js'
 
-/** The two groups between which a label moves. */
+/** The groups between which the labels move, one label in each region. */
 export interface LabelMove {
-  readonly from: string
+  readonly from: { readonly group: string; readonly stem?: string }
   readonly built: Generation
+  /** Where the new groups are; those with a label are to have it. */
+  readonly places: readonly Place[]
 }
 
 /**
  * A label belongs to one group, and Azure starts a group again for each change of it. So the old one gives it up
  * while callers are told to go to the new one by its own address, and the new one takes it while they are told
  * to go to the old one: whoever goes by the list of addresses always has one that answers. Whoever goes by the
- * name alone has a gap, from the first start to the end of the second (docs/upgrade.md).
+ * name alone has a gap, from the first start to the end of the second (docs/upgrade.md). With several regions the
+ * labels of all move at the same time.
  *
- * @returns what the new group was deployed with in the end
+ * @returns what the first of the new groups was deployed with in the end
  */
-export async function moveLabel(
+export async function moveLabels(
   run: Run,
   results: Results,
-  { from, built }: LabelMove,
+  { from, built, places }: LabelMove,
   note: Note
 ): Promise<Generation> {
   const { dnsLabel } = run.config.containerGroup
-  if (dnsLabel === undefined) return built
-  const old = await find(run, from)
-  if (old?.dnsLabel === dnsLabel) {
-    await tell(run, [await find(run, built.group), old], note)
-    await giveUp(run, old, dnsLabel, note)
+  const taking = places.filter(({ label }) => label !== undefined)
+  if (dnsLabel === undefined || taking.length === 0) return built
+  const names = taking.map(({ name }) => name)
+  const old = await findGroups(run, [from.group, ...othersOf(run, from)])
+  const owners = old.filter((group) => group.dnsLabel === dnsLabel)
+  if (owners.length > 0) {
+    await tell(run, [...(await findGroups(run, names)), ...owners], note)
+    await Promise.all(owners.map((owner) => giveUp(run, owner, dnsLabel, note)))
   }
-  const current = await find(run, built.group)
-  if (current?.dnsLabel === dnsLabel) return built
-  await tell(run, [await find(run, from), current], note)
-  note(`"${built.group}" takes the label "${dnsLabel}"`)
-  const template = withLabel(await keptTemplate(run, built), dnsLabel)
-  const bundle = await bundleForGroup(run, results, sealedTextOf(current), note)
-  const target = { group: built.group, template, hostData: built.hostData, bundle }
-  const { generation } = await deployGroup(run, target, note)
-  await untilReady(run, built.group)
-  return generation
+  const current = await findGroups(run, names)
+  const without = taking.filter(({ name }) => current.find((group) => group.name === name)?.dnsLabel !== dnsLabel)
+  if (without.length === 0) return built
+  const firsts = owners.length === 0 ? [from.group] : owners.map(({ name }) => name)
+  await tell(run, [...(await findGroups(run, firsts)), ...current], note)
+  const bundle = await bundleForGroup(run, results, sealedTextOf(current[0]), note)
+  const template = await keptTemplate(run, built)
+  const generations = await Promise.all(
+    without.map(async (place) => {
+      note(`"${place.name}" takes the label "${dnsLabel}"`)
+      const isReplica = place.name !== built.group
+      const target = { place, naming: namingOf(run, built), template, hostData: built.hostData, bundle, isReplica }
+      const { generation } = await deployGroup(run, target, note)
+      await untilReady(run, place.name)
+      return generation
+    })
+  )
+  return generations.find(({ group }) => group === built.group) ?? built
 }
 
 async function giveUp(run: Run, old: ContainerGroup, label: string, note: Note): Promise<void> {
   const { active } = run.state.get()
-  if (active?.group === old.name && active.hostData === hostDataOfGroup(old)) {
+  const isOurs = active !== undefined && recordedGroups(run, namingOf(run, active).stem).includes(old.name)
+  if (active !== undefined && (active.group === old.name || isOurs) && active.hostData === hostDataOfGroup(old)) {
     note(`"${old.name}" gives up the label "${label}"`)
-    await submitAgain(run, active, (template) => withLabel(template, undefined), note)
-    await untilReady(run, active.group)
+    await submitAgain(run, active, { name: old.name, location: locationOf(old), label: undefined }, note)
+    await untilReady(run, old.name)
     return
   }
   note(`"${old.name}" was not deployed from here: it is deleted, which frees the label "${label}"`)
@@ -63,8 +81,8 @@ async function giveUp(run: Run, old: ContainerGroup, label: string, note: Note):
 }
 
 /** By their own addresses, the first one first, and time for callers to read it. */
-async function tell(run: Run, groups: readonly (ContainerGroup | undefined)[], note: Note): Promise<void> {
-  const addresses = groups.flatMap((group) => (group?.ip === undefined ? [] : [byAddress(run, group)]))
+async function tell(run: Run, groups: readonly ContainerGroup[], note: Note): Promise<void> {
+  const addresses = groups.flatMap((group) => (group.ip === undefined ? [] : [byAddress(run, group)]))
   const [first] = addresses
   if (first === undefined) return
   await publish(run, trustInForce(run, first), addresses)
@@ -75,7 +93,8 @@ async function tell(run: Run, groups: readonly (ContainerGroup | undefined)[], n
 
 function byAddress(run: Run, group: ContainerGroup): Address {
   const { fqdn: _name, ...rest } = group
-  return addressOf({ hostData: hostDataOfGroup(group) ?? '' }, endpointsOfGroup(run, { ...rest, fqdn: undefined }))
+  const endpoints = endpointsOfGroup(run, { ...rest, fqdn: undefined })
+  return addressOf({ hostData: hostDataOfGroup(group) ?? '' }, { ...endpoints, region: locationOf(group) })
 }
 
 function find(run: Run, group: string): Promise<ContainerGroup | undefined> {

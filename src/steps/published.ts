@@ -15,6 +15,8 @@ export interface Measured {
 export interface Address extends Measured {
   readonly endpoint: string
   readonly tlsEndpoint?: string | undefined
+  /** Absent for one that was recorded before regions were. */
+  readonly region?: string | undefined
 }
 
 /**
@@ -53,10 +55,11 @@ export function trustText(trust: TrustPolicy): string {
 export async function publish(run: Run, trust: TrustPolicy, addresses: readonly Address[]): Promise<void> {
   await mkdir(run.policyDirectory, { recursive: true })
   await writeTextAtomically(join(run.policyDirectory, 'trust.json'), trustText(trust))
-  const list = addresses.map(({ endpoint, tlsEndpoint, hostData }) => ({
+  const list = addresses.map(({ endpoint, tlsEndpoint, hostData, region }) => ({
     endpoint,
     ...(tlsEndpoint === undefined ? {} : { tlsEndpoint }),
-    hostData
+    hostData,
+    ...(region === undefined ? {} : { region })
   }))
   await writeTextAtomically(
     join(run.policyDirectory, 'addresses.json'),
@@ -88,7 +91,12 @@ export function addressesOf(measured: Measured, output: Outputs['deploy']): read
 
 export function addressOf(
   measured: Measured,
-  { endpoint, tlsEndpoint }: Pick<Outputs['deploy'], 'endpoint' | 'tlsEndpoint'>
+  { endpoint, tlsEndpoint, region }: Pick<Address, 'endpoint' | 'tlsEndpoint' | 'region'>
 ): Address {
-  return { ...measured, endpoint, ...(tlsEndpoint === undefined ? {} : { tlsEndpoint }) }
+  return {
+    ...measured,
+    endpoint,
+    ...(tlsEndpoint === undefined ? {} : { tlsEndpoint }),
+    ...(region === undefined ? {} : { region })
+  }
 }

@@ -3,6 +3,7 @@ import { registerProvider, unregisteredProviders } from '../azure/resource-provi
 import { UserError } from '../base/user-error.js'
 import { diffProperties } from '../plan/properties.js'
 import { recordCreated, resourceGroupId } from './created.js'
+import { requireRegions } from './regions.js'
 import type { Step } from './run.js'
 
 export const resourceGroupStep: Step<'resource-group'> = {
@@ -13,7 +14,8 @@ export const resourceGroupStep: Step<'resource-group'> = {
     const { resourceGroup: name, location } = run.config
     const [group, unregistered] = await Promise.all([
       getResourceGroup(run.azure, name),
-      unregisteredProviders(run.azure)
+      unregisteredProviders(run.azure),
+      requireRegions(run.azure, run.config)
     ])
     if (group !== undefined && group.location !== location) {
       throw new UserError(

@@ -95,12 +95,13 @@ export function requireTakesSecrets(
   )
 }
 
-/** The group that an earlier deployment gets: its own name, unless the one that serves has it. */
+/** What the groups of an earlier deployment are called: as then, unless those that serve have that name. */
 export function groupForRollback(run: Run, target: Generation, strategy: 'blue-green' | 'replace'): string {
   const { active } = run.state.get()
-  const name = active?.group ?? run.config.containerGroup.name
-  if (strategy === 'replace') return name
-  return target.group === name ? groupNameFor(target.base, target.hostData) : target.group
+  const stem = active?.stem ?? active?.group ?? run.config.containerGroup.name
+  if (strategy === 'replace') return stem
+  const then = target.stem ?? target.group
+  return then === stem ? groupNameFor(target.base, target.hostData) : then
 }
 
 /**

@@ -129,6 +129,8 @@ export interface ReplicaOutput {
   readonly tlsEndpoint?: string
   /** Name of the container group. */
   readonly group: string
+  /** Where it is: an Azure region in its short form. */
+  readonly region: string
   /** SHA-256 of the policy that the group was deployed with, which may differ from the one computed in this run. */
   readonly hostData: string
 }

@@ -6,10 +6,21 @@ import { removeGroup } from './group-deployment.js'
 import { hostDataOfGroup, outputOfGroup } from './group-output.js'
 import { addressesOf, publish, trustOf } from './published.js'
 import { bindKey, vaultAccess } from './release-key.js'
-import { recordedReplicas, removeReplicas, replicaOutputs } from './replicas.js'
+import { recordedGroups } from './places.js'
+import { removeReplicas, replicaOutputs } from './replicas.js'
 import type { Note, Run } from './run.js'
 import type { UpgradeState } from './state.js'
 import { narrowedPolicy } from './upgrade-window.js'
+
+/** What the names of all groups of one side of an upgrade begin with. */
+export function stemOf({ stem, group }: { readonly stem?: string; readonly group: string }): string {
+  return stem ?? group
+}
+
+/** The groups of one side of an upgrade that were made here, but for its first one. */
+export function othersOf(run: Run, side: { readonly stem?: string; readonly group: string }): readonly string[] {
+  return recordedGroups(run, stemOf(side)).filter((name) => name !== side.group)
+}
 
 /** How far an upgrade has come that was left unfinished. */
 export type Pending =
@@ -43,8 +54,8 @@ export async function abandonUpgrade(
 ): Promise<void> {
   const { from, to } = upgrade
   const { resourceGroup, key: wanted } = run.config
-  if (to.group !== from.group) {
-    await removeReplicas(run, recordedReplicas(run, to.group), note)
+  if (to.group !== stemOf(from)) {
+    await removeReplicas(run, othersOf(run, to), note)
     await removeGroup(run, to.group, note)
     await forgetCreated(run, to.group)
   }
@@ -57,7 +68,7 @@ export async function abandonUpgrade(
   const { active } = run.state.get()
   const group = await getContainerGroup(run.azure, resourceGroup, from.group)
   if (active !== undefined && group?.ip !== undefined) {
-    const replicas = await replicaOutputs(run, recordedReplicas(run, from.group))
+    const replicas = await replicaOutputs(run, othersOf(run, from))
     await publish(run, trustOf(run, [active]), addressesOf(active, { ...outputOfGroup(run, group), replicas }))
   }
   await run.state.update(({ upgrade: _closed, deployed, ...state }) => ({
@@ -89,5 +100,9 @@ export async function redirectUpgrade(
   more: Pick<UpgradeState, 'direction'> & { readonly reason?: string }
 ): Promise<void> {
   const { built: _other, failure: _before, ...rest } = upgrade
-  await run.state.update((state) => ({ ...state, upgrade: { ...rest, ...more, to, phase: 'widen' } }))
+  const { regions } = run.config.containerGroup
+  await run.state.update((state) => ({
+    ...state,
+    upgrade: { ...rest, ...more, to: { ...to, regions }, phase: 'widen' }
+  }))
 }

@@ -12,7 +12,12 @@ import { writeTextAtomically } from '../image/index.js'
 export interface Generation {
   /** `containerGroup.name` of the configuration; the group's own name may have the host data at its end. */
   readonly base: string
+  /** The first of its groups: the one that callers are told of first. */
   readonly group: string
+  /** What the names of all its groups begin with; absent where it is `group`. */
+  readonly stem?: string
+  /** The region whose groups have no region in their names; absent where it is the configuration's `location`. */
+  readonly home?: string
   readonly hostData: string
   /** The router's image, pinned. */
   readonly image: string
@@ -38,12 +43,27 @@ export interface UpgradeState {
   readonly from: {
     readonly group: string
     readonly hostData: string
+    /** What the names of its groups begin with; absent where it is `group`. */
+    readonly stem?: string
+    /** Where the first of its groups is. */
+    readonly region?: string
     readonly endpoint?: string
     readonly tlsEndpoint?: string
     /** Where those beside it are reached. */
-    readonly replicas?: readonly { readonly group: string; readonly endpoint: string; readonly tlsEndpoint?: string }[]
+    readonly replicas?: readonly {
+      readonly group: string
+      readonly region?: string
+      readonly endpoint: string
+      readonly tlsEndpoint?: string
+    }[]
   }
-  readonly to: { readonly group: string; readonly hostData: string }
+  readonly to: {
+    /** The first of its groups, and what the names of all of them begin with. */
+    readonly group: string
+    readonly hostData: string
+    /** Where its groups are, as configured when it was opened: the first region's have no region in their names. */
+    readonly regions?: readonly string[]
+  }
   /** The new group, once it was deployed. */
   readonly built?: Generation
   /** The phase that is to be done next. */
@@ -70,6 +90,8 @@ export interface State {
   readonly cloud: string
   /** Resource ids that `up` itself created, which is what `down` may delete. */
   readonly created: readonly string[]
+  /** Every region that a container group was ever made in from here. */
+  readonly regions?: readonly string[]
   readonly image?: { readonly inputs: string; readonly reference: string }
   readonly sidecar?: { readonly reference: string; readonly pinned: string }
   /** What the last deployment was made with; the secrets are sealed to the released key. */

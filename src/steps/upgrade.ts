@@ -5,21 +5,17 @@ import { UserError } from '../base/user-error.js'
 import { startProblem } from './container-start.js'
 import { forgetCreated } from './created.js'
 import type { WantedUpgrade } from './find-upgrade.js'
+import { activeNaming } from './generation.js'
 import { type Progress, interrupted, RunResults } from './graph.js'
 import { bundleForGroup, deployedBundleText } from './sealed-secrets.js'
 import { deployGroup, removeGroup, waitUntilRunning } from './group-deployment.js'
 import { hostDataOfGroup, outputOfGroup } from './group-output.js'
-import { authorityOfTemplate, hostDataOfTemplate, withLabel } from './group-template.js'
-import { moveLabel } from './move-label.js'
+import { authorityOfTemplate, hostDataOfTemplate } from './group-template.js'
+import { moveLabels } from './move-label.js'
 import { addressesOf, addressOf, type Address, publish, recordActive, trustInForce, trustOf } from './published.js'
-import {
-  deployReplicas,
-  recordedReplicas,
-  removeReplicas,
-  replicaOutputs,
-  stopReplicas,
-  wantedReplicas
-} from './replicas.js'
+import { type Naming, type Place, wantedPlaces } from './places.js'
+import { deployReplicas, removeReplicas, replicaOutputs, stopReplicas } from './replicas.js'
+import { othersOf } from './settle-upgrade.js'
 import { bindKey, changesBetween, vaultAccess } from './release-key.js'
 import type { Note, Outputs, Run } from './run.js'
 import { smokeStep } from './smoke-test.js'
@@ -104,18 +100,20 @@ async function open(run: Run, { upgrade, direction, reason }: UpgradeOptions): P
   if (run.state.get().upgrade !== undefined) return
   const { strategy, from, to } = upgrade
   const { endpoint, tlsEndpoint } = run.state.get()
-  const replicas = await replicaOutputs(run, recordedReplicas(run, from.group))
+  const [first] = await replicaOutputs(run, [from.group])
+  const replicas = await replicaOutputs(run, othersOf(run, from))
   const opened: UpgradeState = {
     strategy,
     direction,
     ...(reason === undefined ? {} : { reason }),
     from: {
       ...from,
+      ...(first === undefined ? {} : { region: first.region }),
       ...(endpoint === undefined ? {} : { endpoint }),
       ...(tlsEndpoint === undefined ? {} : { tlsEndpoint }),
       ...(replicas.length === 0 ? {} : { replicas })
     },
-    to,
+    to: { ...to, regions: run.config.containerGroup.regions },
     phase: phasesOf[strategy][0] ?? 'widen',
     openedAt: run.now().toISOString()
   }
@@ -205,7 +203,7 @@ const phases: Readonly<Record<PhaseId, (context: Context, note: Note) => Promise
   },
 
   async 'remove-old'({ run, upgrade }, note) {
-    await removeReplicas(run, recordedReplicas(run, upgrade.from.group), note)
+    await removeReplicas(run, othersOf(run, upgrade.from), note)
     await removeGroup(run, upgrade.from.group, note)
     return 'deleted: callers have to wait for the new one'
   },
@@ -213,13 +211,18 @@ const phases: Readonly<Record<PhaseId, (context: Context, note: Note) => Promise
   async deploy({ run, results, upgrade }, note) {
     requireKey(results, await keyOf(run, results, note))
     const { template, hostData } = results.get('policy')
-    // The label belongs to the old group until the new one was verified.
-    const beside = upgrade.strategy === 'blue-green' ? withLabel(template, undefined) : template
     const bundle = await bundleForGroup(run, results, await deployedBundleText(run), note)
-    const target = { group: upgrade.to.group, template: beside, hostData, bundle }
+    const [target, ...others] = newPlaces(run, upgrade).map((place) => ({
+      // The labels belong to the old groups until the new ones were verified.
+      place: upgrade.strategy === 'blue-green' ? { ...place, label: undefined } : place,
+      naming: newNaming(run, upgrade),
+      template,
+      hostData,
+      bundle
+    }))
+    if (target === undefined) throw new Error('there is a first group')
     if (hostDataOfTemplate(template) !== upgrade.to.hostData) throw new Error('another template than was opened for')
     await removeStranger(run, upgrade, note)
-    const others = wantedReplicas(run, target.group).map((group) => ({ ...target, group }))
     const starting = deployReplicas(run, results, others, note)
     // What was begun is waited for, whatever becomes of the first one.
     const { generation } = await deployGroup(run, target, note).finally(() => starting)
@@ -228,7 +231,7 @@ const phases: Readonly<Record<PhaseId, (context: Context, note: Note) => Promise
     await run.state.update((state) =>
       state.upgrade === undefined ? state : { ...state, upgrade: { ...state.upgrade, built: generation } }
     )
-    const names = [target, ...others].map(({ group }) => `"${group}"`)
+    const names = [target, ...others].map(({ place }) => `"${place.name}"`)
     return names.length === 1 ? `${names.join()} runs` : `${names.join(', ')} run`
   },
 
@@ -250,7 +253,7 @@ const phases: Readonly<Record<PhaseId, (context: Context, note: Note) => Promise
     const built = requireBuilt(upgrade)
     const generation =
       upgrade.strategy === 'blue-green'
-        ? await moveLabel(run, results, { from: upgrade.from.group, built }, note)
+        ? await moveLabels(run, results, { from: upgrade.from, built, places: newPlaces(run, upgrade) }, note)
         : built
     await run.state.update((state) =>
       state.upgrade === undefined ? state : { ...state, upgrade: { ...state.upgrade, built: generation } }
@@ -276,7 +279,7 @@ const phases: Readonly<Record<PhaseId, (context: Context, note: Note) => Promise
     // From here on nobody is told of the old address.
     const wanted = requireBuilt(upgrade)
     await publish(run, trustInForce(run, wanted), addressesOf(wanted, output))
-    await stopReplicas(run, [upgrade.from.group, ...recordedReplicas(run, upgrade.from.group)])
+    await stopReplicas(run, [upgrade.from.group, ...othersOf(run, upgrade.from)])
     return `"${upgrade.from.group}" is stopped`
   },
 
@@ -297,7 +300,7 @@ const phases: Readonly<Record<PhaseId, (context: Context, note: Note) => Promise
   },
 
   async remove({ run, upgrade }, note) {
-    await removeReplicas(run, recordedReplicas(run, upgrade.from.group), note)
+    await removeReplicas(run, othersOf(run, upgrade.from), note)
     await deleteContainerGroup(run.azure, run.config.resourceGroup, upgrade.from.group)
     await forgetCreated(run, upgrade.from.group)
     return `"${upgrade.from.group}" is deleted`
@@ -356,8 +359,21 @@ async function requireNew(run: Run, { to }: UpgradeState) {
 
 async function outputOfNew(run: Run, upgrade: UpgradeState): Promise<Outputs['deploy']> {
   const output = outputOfGroup(run, await requireNew(run, upgrade))
-  const replicas = await replicaOutputs(run, wantedReplicas(run, upgrade.to.group))
+  const [, ...others] = newPlaces(run, upgrade)
+  const replicas = await replicaOutputs(
+    run,
+    others.map(({ name }) => name)
+  )
   return { ...output, ...(replicas.length === 0 ? {} : { replicas }) }
+}
+
+/** Where its groups were to be when it was opened: another list of regions is for what comes after it. */
+function newPlaces(run: Run, upgrade: UpgradeState): readonly [Place, ...Place[]] {
+  return wantedPlaces(run, newNaming(run, upgrade), upgrade.to.regions ?? [run.config.location])
+}
+
+function newNaming(run: Run, { to }: UpgradeState): Naming {
+  return { stem: to.group, home: to.regions?.[0] ?? run.config.location }
 }
 
 function requireBuilt({ built, to }: UpgradeState) {
@@ -367,9 +383,8 @@ function requireBuilt({ built, to }: UpgradeState) {
 
 function oldAddresses({ from }: UpgradeState): readonly Address[] {
   if (from.endpoint === undefined) return []
-  return [{ endpoint: from.endpoint, ...tlsOf(from) }, ...(from.replicas ?? [])].map((each) =>
-    addressOf({ hostData: from.hostData }, each)
-  )
+  const first = { endpoint: from.endpoint, region: from.region, ...tlsOf(from) }
+  return [first, ...(from.replicas ?? [])].map((each) => addressOf({ hostData: from.hostData }, each))
 }
 
 function tlsOf({ tlsEndpoint }: UpgradeState['from']) {
@@ -394,7 +409,12 @@ async function finished(run: Run, before: RunResults, seconds: number): Promise<
     })
   }
   replaceReport(results, 'key', key, 'update', 0)
-  const replicas = await replicaOutputs(run, wantedReplicas(run, group.name))
+  const replicas = await replicaOutputs(
+    run,
+    wantedPlaces(run, activeNaming(run))
+      .map(({ name }) => name)
+      .filter((name) => name !== group.name)
+  )
   const output = { ...outputOfGroup(run, group), ...(replicas.length === 0 ? {} : { replicas }) }
   replaceReport(results, 'deploy', output, 'replace', seconds)
   return results

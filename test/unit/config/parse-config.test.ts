@@ -68,7 +68,7 @@ describe('a resolved configuration', () => {
       },
       identity: { name: 'confrouter-identity' },
       key: { name: 'default', size: 2048 },
-      containerGroup: { name: 'confrouter', cpu: 2, memoryGb: 4, port: 8080, replicas: 1 },
+      containerGroup: { name: 'confrouter', cpu: 2, memoryGb: 4, port: 8080, replicas: 1, regions: ['eastus'] },
       sidecar: { image: 'mcr.microsoft.com/aci/skr:2.12', port: 8081, cpu: 1, memoryGb: 1 },
       policy: { engine: 'auto' },
       access: { mode: 'open', tokensSha256: [] },
@@ -130,7 +130,15 @@ emulator: { port: 8443 }
       keyVault: { name: 'my-vault', retentionDays: 7, purgeProtection: false },
       identity: { name: 'cr-uami' },
       key: { name: 'release', size: 4096 },
-      containerGroup: { name: 'group-1', cpu: 1.5, memoryGb: 3, port: 80, dnsLabel: 'my-router', replicas: 1 },
+      containerGroup: {
+        name: 'group-1',
+        cpu: 1.5,
+        memoryGb: 3,
+        port: 80,
+        dnsLabel: 'my-router',
+        replicas: 1,
+        regions: ['usgovvirginia']
+      },
       sidecar: { image: 'registry.example:5000/skr:1', port: 9000, cpu: 0.5, memoryGb: 0.5 },
       policy: { engine: 'native' },
       access: { mode: 'token', tokensSha256: [token], rateLimitPerMinute: 5 },
@@ -467,6 +475,16 @@ keyVault: { retentionDays: 3 }
     ['a map for a value', 'name: { a: 1 }', '3:7: name is a map, expected 2 to 40'],
     ['not a number', 'containerGroup: { cpu: .nan }', '3:24: containerGroup.cpu is'],
     ['a number without end', 'containerGroup: { cpu: .inf }', '3:24: containerGroup.cpu is'],
+    [
+      'no region',
+      'containerGroup: { regions: [] }',
+      'containerGroup.regions is a list, expected a list of 1 to 20 Azure'
+    ],
+    [
+      'a region as the portal spells it',
+      'containerGroup: { regions: [eastus, West Europe] }',
+      'containerGroup.regions[1] is "West Europe", expected an Azure region in its short form'
+    ],
     ['a fraction of a port', 'containerGroup: { port: 80.5 }', 'containerGroup.port is 80.5, expected a port'],
     [
       'a number out of range',
@@ -505,6 +523,16 @@ keyVault: { retentionDays: 3 }
       'two default providers',
       'providers: { fal: { default: true }, groq: { default: true } }',
       '3:55: providers.groq.default is true, and so is that of fal'
+    ],
+    [
+      'one region twice',
+      'containerGroup: { regions: [eastus, westus, eastus] }',
+      '3:28: containerGroup.regions has eastus twice, expected each region once'
+    ],
+    [
+      'a name that leaves no room for the regions',
+      `containerGroup: { name: ${'a'.repeat(42)}, regions: [eastus, westeurope], replicas: 10 }`,
+      '42 characters, expected at most 40, so that NAME-12345678-westeurope-10 has no more than 63'
     ],
     ['two equal ports', 'sidecar: { port: 8080 }', '3:18: sidecar.port and containerGroup.port are both 8080'],
     ['too much CPU together', 'containerGroup: { cpu: 31 }', 'containerGroup.cpu and sidecar.cpu are 32 together'],

@@ -20,6 +20,7 @@ function groupWith(change: Partial<ContainerGroup>, router: Partial<Container> =
   return {
     id: '/x',
     name: 'cr',
+    location: 'eastus',
     provisioningState: 'Creating',
     state: 'Pending',
     ip: undefined,

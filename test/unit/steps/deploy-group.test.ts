@@ -22,6 +22,7 @@ const bundle = await makeBundle(before, keys, await planSecrets(before, keys, un
 /** A group as Azure shows it, all as wanted; each case changes one thing. */
 const group = {
   name: 'g',
+  location: 'East US',
   provisioningState: 'Succeeded',
   instanceView: { state: 'Running', events: [] },
   restartPolicy: 'Always',

@@ -71,15 +71,23 @@ async function find(
   hostExists: (name: string) => Promise<boolean> = () => Promise.reject(new Error('not asked')),
   session: AzureSession = azure
 ): Promise<DoctorReport | undefined> {
+  const { containerGroup, ...more } = change
   const config = {
     cloud: 'azure',
     resourceGroup: 'ours',
     location,
     keyVault: { name: 'free-vault' },
     attestation: { name: 'crmaa' },
-    containerGroup: { name: 'cr', cpu: 2, memoryGb: 4 },
+    containerGroup: {
+      name: 'cr',
+      cpu: 2,
+      memoryGb: 4,
+      replicas: 1,
+      regions: [more['location'] ?? location],
+      ...(containerGroup as object | undefined)
+    },
     sidecar: { cpu: 1, memoryGb: 1 },
-    ...change
+    ...more
   } as unknown as Config
   const access = { config: () => config, azure: async () => session, hostExists }
   const checks = [
@@ -159,5 +167,43 @@ describe('the checks of Azure', () => {
     const report = await find('quota', { location: region, resourceGroup: 'none' })
     expect(report?.outcome).toBe(outcome)
     expect(report?.detail).toMatch(detail)
+  })
+
+  describe('with several regions', () => {
+    const regions = (...names: string[]) => ({ containerGroup: { regions: names, dnsLabel: 'my-router', replicas: 2 } })
+
+    it.each([
+      [['westeurope', 'eastus'], 'pass', /^westeurope, eastus are known to have/],
+      [['westeurope', 'brazilsouth'], 'warn', /^brazilsouth is not known to have/],
+      [['westeurope', 'eastsu'], 'fail', /in "eastsu", did you mean eastus\?/],
+      [['westeurope', 'atlantis'], 'fail', /in "atlantis", expected one of australiacentral, /]
+    ])('say of the regions %j: %s', async (names, outcome, detail) => {
+      const report = await find('region', regions(...names))
+      expect(report?.outcome).toBe(outcome)
+      expect(report?.detail).toMatch(detail)
+    })
+
+    it('ask for the label in each of them, and name the one where it is taken', async () => {
+      const asked: string[] = []
+      const report = await find('dns-label', regions('westeurope', 'eastus'), async (name) => {
+        asked.push(name)
+        return name.includes('.eastus.')
+      })
+      expect(asked).toEqual(['my-router.westeurope.azurecontainer.io', 'my-router.eastus.azurecontainer.io'])
+      expect(report).toMatchObject({
+        outcome: 'fail',
+        detail: 'my-router.eastus.azurecontainer.io belongs to somebody'
+      })
+    })
+
+    it('look at the quota of each for all of its groups', async () => {
+      const none = { resourceGroup: 'none' }
+      const full = await find('quota', { ...none, ...regions('westeurope', 'northeurope') })
+      expect(full?.outcome).toBe('fail')
+      expect(full?.detail).toMatch(/^westeurope: .*; northeurope: not enough left: StandardCores 9 of 10/)
+      expect(full?.next).toContain('set containerGroup.regions without northeurope in confrouter.yaml')
+      expect((await find('quota', { ...none, ...regions('westeurope', 'eastus') }))?.outcome).toBe('unknown')
+      expect((await find('quota', { ...none, ...regions('westeurope', 'eastus2') }))?.outcome).toBe('pass')
+    })
   })
 })

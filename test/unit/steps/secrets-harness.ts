@@ -42,13 +42,15 @@ export function secretsRun({ values = { openai: 'k' }, ...given }: SecretsSituat
   return {
     config: {
       resourceGroup: 'r',
-      containerGroup: { name: 'g', cpu: 1, memoryGb: 1, port: 8080, replicas: 1 },
+      containerGroup: { name: 'g', cpu: 1, memoryGb: 1, port: 8080, replicas: 1, regions: ['eastus'] },
+      location: 'eastus',
       sidecar: { cpu: 1, memoryGb: 1 },
       router: {},
       providers: Object.fromEntries(needed.map((name) => [name, { apiKey: { env: `${name.toUpperCase()}_KEY` } }])),
       ...given.config
     },
     azure: {
+      subscriptionId: 's',
       signal,
       environment: { roleWaitSeconds: 0, pollIntervalMs: 1 },
       keys: async () => ({ getCryptographyClient: () => cryptography }),

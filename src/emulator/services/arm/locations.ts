@@ -2,7 +2,7 @@ import type { Fields } from '../../body.js'
 import { ServiceError } from '../../http.js'
 
 /** Regions of the public cloud, of US Government and of China, by their names (azure.microsoft.com, "Azure geographies"). */
-const locations: ReadonlySet<string> = new Set(
+export const locations: ReadonlySet<string> = new Set(
   `australiacentral australiacentral2 australiaeast australiasoutheast austriaeast belgiumcentral brazilsouth
   brazilsoutheast canadacentral canadaeast centralindia centralus chilecentral denmarkeast eastasia eastus eastus2
   francecentral francesouth germanynorth germanywestcentral indonesiacentral israelcentral italynorth japaneast

@@ -1,5 +1,6 @@
 import { ServiceError } from '../../http.js'
 import type { Collection } from '../../store.js'
+import { locations } from './locations.js'
 import { param, type Route } from './route.js'
 
 export interface ResourceProviders {
@@ -46,7 +47,11 @@ export function createResourceProviders(options: {
       id: `/subscriptions/${subscriptionId}/providers/${namespace}`,
       namespace,
       registrationPolicy: namespace in alwaysRegistered ? 'RegistrationFree' : 'RegistrationRequired',
-      resourceTypes: (known[namespace] ?? []).map((resourceType) => ({ resourceType, locations: [], apiVersions: [] })),
+      resourceTypes: (known[namespace] ?? []).map((resourceType) => ({
+        resourceType,
+        locations: resourceType === 'containerGroups' ? [...locations] : [],
+        apiVersions: []
+      })),
       registrationState
     }
   }
