@@ -2,6 +2,7 @@ import { Readable } from 'node:stream'
 import { Command, CommanderError } from 'commander'
 import { UserError } from './base/user-error.js'
 import type { App, Execute } from './commands/app.js'
+import { balancerCommand } from './commands/balancer.js'
 import { deploymentCommands } from './commands/deployment.js'
 import { doctorCommand } from './commands/doctor.js'
 import { completionCommand } from './commands/completion.js'
@@ -65,6 +66,7 @@ export async function main(io: Io): Promise<number> {
     planCommand(execute),
     statusCommand(execute),
     logsCommand(execute),
+    balancerCommand(execute),
     rollbackCommand(execute),
     downCommand(execute),
     verifyCommand(execute),

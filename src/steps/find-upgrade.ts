@@ -1,7 +1,7 @@
 import type { ContainerGroup } from '../azure/container-group.js'
 import { hostDataOfGroup } from './group-output.js'
 import { findDenial } from './denial.js'
-import { activeNaming, groupNameFor } from './generation.js'
+import { activeNaming, groupNameBeside } from './generation.js'
 import type { RunResults } from './graph.js'
 import { pinsOf } from './release-key.js'
 import type { Run } from './run.js'
@@ -48,7 +48,7 @@ export function findUpgrade(run: Run, results: RunResults, { group, key }: Obser
     to:
       wanted === undefined
         ? undefined
-        : { group: strategy === 'replace' ? stem : groupNameFor(name, wanted), hostData: wanted },
+        : { group: strategy === 'replace' ? stem : groupNameBeside(stem, name, wanted), hostData: wanted },
     isWidened: pins.includes(hostData)
   }
 }

@@ -34,3 +34,13 @@ export function firstNaming({ config }: Pick<Run, 'config'>, stem: string): Nami
 export function groupNameFor(base: string, hostData: string): string {
   return `${base.slice(0, 54).replace(/-+$/, '')}-${hostData.slice(0, 8)}`
 }
+
+/**
+ * The same for groups that are made while others serve, whose names begin with `serving`. After an upgrade by
+ * replacement those may have the end of just these host data, and would be deleted for them: then the new ones have the
+ * base name, which is free.
+ */
+export function groupNameBeside(serving: string, base: string, hostData: string): string {
+  const name = groupNameFor(base, hostData)
+  return name === serving ? base : name
+}

@@ -50,6 +50,7 @@ export {
   recordedDeployment,
   stateOwner
 } from './state.js'
+export { recordedAddresses } from './recorded-addresses.js'
 export { describeSoftDeleted, type SoftDeleted, type SoftDeletedChoice, softDeletedNames } from './soft-deleted.js'
 export { surveySteps } from './survey.js'
 export type { TrustAnswer } from './trust-question.js'

@@ -3,7 +3,7 @@ import { getKey } from '../azure/vault-key.js'
 import { parseSha256Hex } from '../base/digest.js'
 import { UserError } from '../base/user-error.js'
 import { createReleasePolicy, encodeReleasePolicy } from '../policy/index.js'
-import { groupNameFor } from './generation.js'
+import { groupNameBeside } from './generation.js'
 import type { RunResults } from './graph.js'
 import { keptTemplate } from './group-deployment.js'
 import { hostDataOfTemplate, secretsOriginOfTemplate } from './group-template.js'
@@ -101,7 +101,7 @@ export function groupForRollback(run: Run, target: Generation, strategy: 'blue-g
   const stem = active?.stem ?? active?.group ?? run.config.containerGroup.name
   if (strategy === 'replace') return stem
   const then = target.stem ?? target.group
-  return then === stem ? groupNameFor(target.base, target.hostData) : then
+  return then === stem ? groupNameBeside(stem, target.base, target.hostData) : then
 }
 
 /**

@@ -1,7 +1,9 @@
 import { describe, expect, it } from '@jest/globals'
 import { sha256Hex } from '../../../src/base/digest.js'
-import { requireTakesSecrets } from '../../../src/steps/rollback.js'
+import { groupForRollback, requireTakesSecrets } from '../../../src/steps/rollback.js'
 import type { Results } from '../../../src/steps/run.js'
+import type { Generation } from '../../../src/steps/state.js'
+import { groupNameBeside } from '../../../src/steps/generation.js'
 import { secretsKeysOfTests, secretsRun } from './secrets-harness.js'
 
 const { signer } = await secretsKeysOfTests()
@@ -31,5 +33,32 @@ describe('going back to a router that measures whose provider keys it takes', ()
     expect(() => goBack(variables)).toThrow(
       expect.objectContaining({ code: 'rollback.secrets-refused', why: expect.stringContaining(why) })
     )
+  })
+})
+
+describe('what the groups are called that are made beside those that serve', () => {
+  const other = 'ab'.repeat(32)
+
+  it('ends with the host data, and never is the name of those that serve', () => {
+    expect(groupNameBeside('g', 'g', other)).toBe('g-abababab')
+    expect(groupNameBeside('g-abababab', 'g', other)).toBe('g')
+  })
+
+  const active = (group: string, stem?: string) => ({ base: 'g', group, ...(stem === undefined ? {} : { stem }) })
+  it.each([
+    ['what they were called then', active('g-12345678'), active('g'), 'g'],
+    ['the host data where that name serves', active('g'), active('g'), 'g-abababab'],
+    ['the base name where host data and name serve', active('g-abababab'), active('g-abababab'), 'g'],
+    [
+      'the same for all, whichever region was the first one',
+      active('g-westeurope', 'g'),
+      active('g-1-westeurope', 'g-1'),
+      'g-1'
+    ]
+  ])('is for a way back %s', (_name, serving, then, expected) => {
+    const run = secretsRun({ state: { active: serving as unknown as Generation } })
+    const target = { ...then, hostData: other } as unknown as Generation
+    expect(groupForRollback(run, target, 'blue-green')).toBe(expected)
+    expect(groupForRollback(run, target, 'replace')).toBe(serving.stem ?? serving.group)
   })
 })
