@@ -1,4 +1,5 @@
 import type { Run } from './run.js'
+import type { State } from './state.js'
 
 /**
  * Notes that this deployment makes a resource, so that `down` knows what it may delete. Called when
@@ -6,10 +7,25 @@ import type { Run } from './run.js'
  * never a resource that nobody remembers.
  */
 export async function recordCreated(run: Pick<Run, 'state'>, id: string): Promise<void> {
-  await run.state.update((before) => ({
-    ...before,
-    created: before.created.some((known) => sameId(known, id)) ? before.created : [...before.created, id]
-  }))
+  await run.state.update((before) => withCreated(before, id))
+}
+
+/**
+ * The same for a container group, with its region: so its groups are found when that region is not configured any more.
+ */
+export async function recordCreatedGroup(
+  run: Pick<Run, 'config' | 'azure' | 'state'>,
+  { name, location }: { readonly name: string; readonly location: string }
+): Promise<void> {
+  const id = resourceId(run, 'Microsoft.ContainerInstance/containerGroups', name)
+  await run.state.update((before) => {
+    const { regions = [] } = before
+    return { ...withCreated(before, id), regions: regions.includes(location) ? regions : [...regions, location] }
+  })
+}
+
+function withCreated(state: State, id: string): State {
+  return state.created.some((known) => sameId(known, id)) ? state : { ...state, created: [...state.created, id] }
 }
 
 /** Forgets that a group was made here, once it is gone. */

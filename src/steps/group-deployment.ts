@@ -8,7 +8,7 @@ import { canonicalJson, type JsonObject } from '../base/json.js'
 import { UserError } from '../base/user-error.js'
 import { templateImages } from '../plan/group-properties.js'
 import { startProblem } from './container-start.js'
-import { recordCreated, resourceId } from './created.js'
+import { recordCreatedGroup } from './created.js'
 import { outputOfGroup } from './group-output.js'
 import { authorityOfTemplate, withLabel } from './group-template.js'
 import type { Naming, Place } from './places.js'
@@ -31,14 +31,6 @@ export interface GroupTarget {
   readonly isReplica?: boolean
 }
 
-/** Before it is made: that it is made here, and in which region, so that it is found when that one is not configured any more. */
-async function recordPlace(run: Run, { name, location }: Place): Promise<void> {
-  await recordCreated(run, resourceId(run, 'Microsoft.ContainerInstance/containerGroups', name))
-  await run.state.update((state) =>
-    state.regions?.includes(location) === true ? state : { ...state, regions: [...(state.regions ?? []), location] }
-  )
-}
-
 /**
  * Submits a template with the sealed provider keys and waits until the group runs. The template's bytes are kept
  * before they are submitted, under their hash, so that what was deployed can be looked at and gone back to.
@@ -49,7 +41,7 @@ export async function deployGroup(
   note: Note
 ): Promise<{ readonly output: ReplicaOutput; readonly generation: Generation }> {
   const { place, naming } = target
-  await recordPlace(run, place)
+  await recordCreatedGroup(run, place)
   const templateText = JSON.stringify(withLabel(target.template, place.label))
   const templateSha256 = sha256Hex(templateText)
   await keepTemplate(run, templateSha256, templateText)

@@ -13,7 +13,7 @@ import type { UpgradeState } from './state.js'
 import { narrowedPolicy } from './upgrade-window.js'
 
 /** What the names of all groups of one side of an upgrade begin with. */
-export function stemOf({ stem, group }: { readonly stem?: string; readonly group: string }): string {
+function stemOf({ stem, group }: { readonly stem?: string; readonly group: string }): string {
   return stem ?? group
 }
 

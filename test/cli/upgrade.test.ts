@@ -134,7 +134,7 @@ describe('an upgrade beside the old group', () => {
     expect(await pins()).toEqual([second['hostData']])
     expect((await published('trust'))['hostData']).toEqual([second['hostData']])
     expect((await published('addresses'))['addresses']).toEqual([
-      { endpoint: second['endpoint'], hostData: second['hostData'] }
+      { endpoint: second['endpoint'], hostData: second['hostData'], region: 'eastus' }
     ])
     const status = await workspace.json('status', '--trust')
     expect([status.code, status.document['upToDate']]).toEqual([0, true])
