@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { main } from '../dist/cli.js'
+import { main } from '../dist/program/cli.js'
 
 const interruption = new AbortController()
 for (const signal of ['SIGINT', 'SIGTERM']) {
