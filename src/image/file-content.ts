@@ -13,22 +13,27 @@ interface Extent {
 /** Streams a part of a file, which is opened by the first read and closed in every case. */
 export async function* readExtent(path: string, { offset, size }: Extent): AsyncGenerator<Uint8Array, void, undefined> {
   const file = await openForReading(path)
+  const end = offset + (size ?? Number.POSITIVE_INFINITY)
+  // A fresh buffer each time: the consumer may keep a chunk while the next one is read.
+  const readAt = (position: number) => file.read(Buffer.allocUnsafe(Math.min(chunkBytes, end - position)), { position })
+  let ahead: ReturnType<typeof readAt> | undefined
   try {
     let position = offset
-    let left = size ?? Number.POSITIVE_INFINITY
-    while (left > 0) {
-      // A fresh buffer each time: the consumer may keep a chunk while the next one is read.
-      const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(Math.min(chunkBytes, left)), {
-        position
-      })
+    ahead = position < end ? readAt(position) : undefined
+    while (ahead !== undefined) {
+      const { bytesRead, buffer } = await ahead
       if (bytesRead === 0) return
       position += bytesRead
-      left -= bytesRead
+      // One chunk ahead: it is read while the consumer works on this one.
+      ahead = position < end ? readAt(position) : undefined
+      // Whoever waits for it learns of its failure; a consumer that stops here does not wait.
+      ahead?.catch(() => undefined)
       yield buffer.subarray(0, bytesRead)
     }
   } catch (cause) {
     throw fileError('read', path, cause)
   } finally {
+    // Also waits for what is being read.
     await file.close()
   }
 }

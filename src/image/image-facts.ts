@@ -1,5 +1,5 @@
 import type { OciDigest, Sha256Hex } from '../base/digest.js'
-import { LayerError, layerRootHash } from '../layers/index.js'
+import { checkedLayerRootHash, LayerError } from '../layers/index.js'
 import type { ImageConfig, ImageContent, ImageLayer } from './image.js'
 import { ImageError } from './image-error.js'
 import { maxLayerBytes } from './layer-stream.js'
@@ -63,12 +63,11 @@ async function computeFacts(
 ): Promise<LayerFacts> {
   try {
     const watch = note === undefined ? undefined : progressBar(`measuring ${place}`, layer.size, note)
-    const { rootHash, diffId, implicitParents } = await layerRootHash(layer.open(watch), {
+    // All of it is read, and by the end of that the stream has checked that it is the tar of the diff id.
+    const { rootHash, implicitParents } = await checkedLayerRootHash(layer.open(watch), {
       maxImageBytes: maxFileSystemBytes,
       signal
     })
-    // The hash is of these very bytes only if they were all read, and then the stream has checked them.
-    if (diffId !== layer.diffId) throw new ImageError('image.digest-mismatch', `${label} was not read to its end`)
     return { rootHash, implicitParents }
   } catch (error) {
     if (!(error instanceof LayerError)) throw error

@@ -5,7 +5,14 @@
 export { bytesOf } from './byte-string.js'
 export { decompressLayer, type DecompressOptions } from './compression.js'
 export { LayerError, type LayerErrorCode } from './layer-error.js'
-export { converterVersion, layerRootHash, type LayerHash, type LayerHashOptions } from './layer-root-hash.js'
+export {
+  checkedLayerRootHash,
+  converterVersion,
+  type FileSystemHash,
+  layerRootHash,
+  type LayerHash,
+  type LayerHashOptions
+} from './layer-root-hash.js'
 export { readTarMembers, type TarFile, type TarMember } from './tar/members.js'
 export { readTar } from './tar/reader.js'
 export type { TarEntry } from './tar/entry.js'

@@ -1,4 +1,4 @@
-import { Decompress } from 'fzstd'
+import type { Decompress } from 'fzstd'
 import { concatBytes } from '../base/bytes.js'
 import type { ByteReader } from './byte-reader.js'
 import { asBuffer } from './byte-string.js'
@@ -22,12 +22,14 @@ export function isZstd(magic: Uint8Array): boolean {
  * it is fed block by block, so that one block of at most 128 KiB is in memory, besides the window.
  */
 export async function* decompressZstd(reader: ByteReader): AsyncGenerator<Uint8Array, void, void> {
+  // Few layers need it, and each process would take two milliseconds to load it.
+  const { Decompress: Decoder } = await import('fzstd')
   for (;;) {
     const magic = await reader.take(4)
     if (magic.length === 0) return
     const value = magic.length === 4 ? asBuffer(magic).readUInt32LE() : 0
     if (isSkippable(value)) await skipFrame(reader)
-    else if (value === frameMagic) yield* decompressFrame(magic, reader)
+    else if (value === frameMagic) yield* decompressFrame(magic, reader, Decoder)
     else throw invalid(magic.length < 4 ? 'ends inside a frame' : 'is followed by other bytes')
   }
 }
@@ -41,10 +43,14 @@ async function skipFrame(reader: ByteReader): Promise<void> {
   if ((await reader.skip(length)) < length) throw invalid('ends inside a frame')
 }
 
-async function* decompressFrame(magic: Uint8Array, reader: ByteReader): AsyncGenerator<Uint8Array, void, void> {
+async function* decompressFrame(
+  magic: Uint8Array,
+  reader: ByteReader,
+  Decoder: typeof Decompress
+): AsyncGenerator<Uint8Array, void, void> {
   const { header, hasChecksum } = await readFrameHeader(reader)
   let output: Uint8Array[] = []
-  const decoder = new Decompress((piece) => output.push(piece))
+  const decoder = new Decoder((piece) => output.push(piece))
   decode(decoder, concatBytes(magic, header), false)
   for (let isLast = false; !isLast;) {
     const blockHeader = await exactly(reader, 3)

@@ -115,7 +115,7 @@ function blockBitmap(group: number, layout: Layout): { bits: Buffer; used: numbe
   const first = group * blocksPerGroup
   const bits = Buffer.alloc(blockBytes)
   let used = Math.min(Math.max(layout.end - first, 0), blocksPerGroup)
-  for (let i = 0; i < used; i++) setBit(bits, i)
+  setBits(bits, 0, used)
   if (group === 0) {
     // Reserved for group descriptors that this image does not have.
     for (let i = 1 + usedDescriptorBlocks(layout); i < firstDataBlock; i++) {
@@ -125,10 +125,8 @@ function blockBitmap(group: number, layout: Layout): { bits: Buffer; used: numbe
   }
   const present = layout.size % blocksPerGroup
   if (group === layout.count - 1 && present !== 0) {
-    for (let i = present; i < blocksPerGroup; i++) {
-      setBit(bits, i)
-      used++
-    }
+    setBits(bits, present, blocksPerGroup)
+    used += blocksPerGroup - present
   }
   return { bits, used }
 }
@@ -183,6 +181,18 @@ function writeSuperblock(layout: Layout, use: readonly GroupUse[], writer: Block
 
 function usedDescriptorBlocks(layout: Groups): number {
   return Math.ceil((layout.count * descriptorBytes) / blockBytes)
+}
+
+/** From `start` up to `end`, a byte at a time where all of its bits are meant. */
+function setBits(bits: Buffer, start: number, end: number): void {
+  for (let i = start; i < end;) {
+    if (i % 8 === 0 && i + 8 <= end) {
+      bits[i >> 3] = 0xff
+      i += 8
+    } else {
+      setBit(bits, i++)
+    }
+  }
 }
 
 function setBit(bits: Buffer, i: number): void {

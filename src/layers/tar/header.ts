@@ -81,21 +81,15 @@ export function timeOf(seconds: bigint): TarTime {
 
 /** POSIX sums the bytes as unsigned numbers, old Sun tars as signed ones; the field itself counts as spaces. */
 function verifyChecksum(block: Uint8Array): void {
-  let unsigned = 0
-  let negative = 0
-  for (let i = 0; i < block.length; i++) {
-    const byte = block[i] ?? 0
-    unsigned += byte
-    negative += byte & 0x80
-  }
   const [start, length] = fields.checksum
-  for (let i = start; i < start + length; i++) {
-    const byte = block[i] ?? 0
-    unsigned += 0x20 - byte
-    negative -= byte & 0x80
-  }
   const expected = parseOctalField(block, fields.checksum, 'the checksum')
-  if (expected !== unsigned && expected !== unsigned - 2 * negative) {
+  let unsigned = 0x20 * length
+  for (let i = 0; i < start; i++) unsigned += block[i] ?? 0
+  for (let i = start + length; i < block.length; i++) unsigned += block[i] ?? 0
+  if (expected === unsigned) return
+  let negative = 0
+  for (let i = 0; i < block.length; i++) if (i < start || i >= start + length) negative += (block[i] ?? 0) & 0x80
+  if (expected !== unsigned - 2 * negative) {
     throw new LayerError('tar-header', `the checksum of a tar header is ${unsigned}, and the header says ${expected}`)
   }
 }
