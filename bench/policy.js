@@ -19,25 +19,15 @@ import { pipeline } from 'node:stream/promises'
 import { createGzip } from 'node:zlib'
 import { makeFolder } from './lib/programs.js'
 import { summary } from './lib/measure.js'
-import {
-  generatedLayer,
-  largeLayer,
-  manyFiles,
-  templateOf,
-  writeImage,
-  writeTar,
-  zeroLayerHeader
-} from './scenarios/policy-layers.js'
+import { largeLayer, manyFiles, templateOf, writeImage, writeTar, zeroLayerHeader } from './scenarios/policy-layers.js'
 
 const root = join(import.meta.dirname, '..')
 const cli = join(root, 'bin', 'confrouter.js')
+const oneLayer = join(import.meta.dirname, 'policy-layer.js')
 const rounds = 7
 const goals = { timesGo: 1.5, timesFaster: 10, megabytes: 150 }
 const go = JSON.parse(readFileSync(join(import.meta.dirname, 'scenarios', 'policy-go.json'), 'utf8'))
-const [child, subject] = process.argv.slice(2)
-if (child === 'layer') await hashAndTell(createReadStream(subject, { highWaterMark: 256 * 1024 }))
-else if (child === 'generated') await hashAndTell(generatedLayer(Number(subject)))
-else await compare()
+await compare()
 
 async function compare() {
   const folder = makeFolder(tmpdir())
@@ -70,6 +60,7 @@ async function layerRows(folder, large) {
   const zeroUnit = unit * (go.zerosBytes / go.tarBytes)
   const rows = {
     plain: await row(large, layerOf(large, largeLayer.rootHash), go['dmverity-vhd'].plain / unit),
+    'plain, only Node and its two hashes': await row(large, floorOf(large), go['dmverity-vhd'].plain / unit),
     'plain, by confrouter policy --root-hash': await row(large, rootHashOf(large), go['dmverity-vhd'].plain / unit),
     gzip: await row(large, layerOf(gzip, largeLayer.rootHash), go['dmverity-vhd'].gzip / unit),
     zstd: await zstdRow(large),
@@ -109,7 +100,11 @@ async function policyRows(folder, large) {
 }
 
 function layerOf(file, expected = '') {
-  return { command: [process.execPath, import.meta.filename, 'layer', file], expected }
+  return { command: [process.execPath, oneLayer, 'layer', file], expected }
+}
+
+function floorOf(file) {
+  return { command: [process.execPath, oneLayer, 'floor', file], expected: largeLayer.tarDigest }
 }
 
 function rootHashOf(file) {
@@ -155,17 +150,8 @@ function timed({ command, expected }) {
   return { seconds, cpu: user + system }
 }
 
-/** Hashes a layer in this process, and says what it took. */
-async function hashAndTell(bytes) {
-  const { decompressLayer, layerRootHash } = await import('../dist/layers/index.js')
-  const { rootHash } = await layerRootHash(decompressLayer(bytes))
-  // Not from getrusage, where a child begins with the peak of its parent.
-  const megabytes = Number(/^VmHWM:\s+(\d+) kB/m.exec(readFileSync('/proc/self/status', 'latin1'))?.[1]) / 1024
-  process.stdout.write(JSON.stringify({ rootHash, megabytes }))
-}
-
 function peakMegabytes(...arguments_) {
-  const text = execFileSync(process.execPath, [import.meta.filename, ...arguments_], { encoding: 'utf8' })
+  const text = execFileSync(process.execPath, [oneLayer, ...arguments_], { encoding: 'utf8' })
   return Math.round(JSON.parse(text).megabytes)
 }
 

@@ -130,6 +130,15 @@ describe('a docker-archive', () => {
     await expect(imageFacts(image)).rejects.toMatchObject({ code: 'image.digest-mismatch' })
   })
 
+  it('fails for a layer that differs only behind the end of its archive, where the root hash is the same', async () => {
+    const image = await open([
+      { name: 'manifest.json', content: manifest({ Layers: ['layer.tar'] }) },
+      { name: 'config.json', content: JSON.stringify(config) },
+      { name: 'layer.tar', content: Buffer.concat([layer, Buffer.alloc(512 * 1024)]) }
+    ])
+    await expect(imageFacts(image)).rejects.toMatchObject({ code: 'image.digest-mismatch' })
+  })
+
   it.each<[string, readonly Member[], string]>([
     ['a layout of another version', [{ name: 'oci-layout', content: '{"imageLayoutVersion":"2.0.0"}' }, { name: 'index.json', content: '{"schemaVersion":2,"manifests":[]}' }], 'image.unsupported'], // prettier-ignore
     ['a sparse config', [...parts().slice(0, 1), { name: 'config.json', type: 'S', content: JSON.stringify(config) }], 'image.malformed'], // prettier-ignore

@@ -1,6 +1,12 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, it } from '@jest/globals'
-import { layerRootHash, type LayerErrorCode, type LayerHash, type LayerHashOptions } from '../../../src/layers/index.js'
+import {
+  checkedLayerRootHash,
+  layerRootHash,
+  type LayerErrorCode,
+  type LayerHash,
+  type LayerHashOptions
+} from '../../../src/layers/index.js'
 import {
   archive,
   base256,
@@ -121,6 +127,25 @@ describe('the diff id', () => {
     const [plain, long] = [await hashOf(tar), await hashOf(padded)]
     expect(long.rootHash).toBe(plain.rootHash)
     expect(long.diffId).toBe(`sha256:${createHash('sha256').update(padded).digest('hex')}`)
+  })
+})
+
+describe('the root hash of a tar that checks itself', () => {
+  const tar = archive(file('f', 'data'), file('a/b', 'more'))
+
+  it('is the same, with all else that is told of it', async () => {
+    const { diffId: _, ...facts } = await hashOf(tar)
+    expect(await checkedLayerRootHash(pieces(tar))).toEqual(facts)
+  })
+
+  it('is none where the check fails behind the end of the archive', async () => {
+    const failure = new Error('another digest')
+    async function* failing() {
+      yield* pieces(tar)
+      yield Buffer.from('behind the end')
+      throw failure
+    }
+    await expect(checkedLayerRootHash(failing())).rejects.toBe(failure)
   })
 })
 
