@@ -1,5 +1,5 @@
 import type { OciDigest, Sha256Hex } from '../base/digest.js'
-import { checkedLayerRootHash, LayerError } from '../layers/index.js'
+import { fileSystemHash, LayerError } from '../layers/index.js'
 import type { ImageConfig, ImageContent, ImageLayer } from './image.js'
 import { ImageError } from './image-error.js'
 import { maxLayerBytes } from './layer-stream.js'
@@ -64,7 +64,7 @@ async function computeFacts(
   try {
     const watch = note === undefined ? undefined : progressBar(`measuring ${place}`, layer.size, note)
     // All of it is read, and by the end of that the stream has checked that it is the tar of the diff id.
-    const { rootHash, implicitParents } = await checkedLayerRootHash(layer.open(watch), {
+    const { rootHash, implicitParents } = await fileSystemHash(layer.open(watch), {
       maxImageBytes: maxFileSystemBytes,
       signal
     })

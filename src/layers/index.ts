@@ -6,9 +6,9 @@ export { bytesOf } from './byte-string.js'
 export { decompressLayer, type DecompressOptions } from './compression.js'
 export { LayerError, type LayerErrorCode } from './layer-error.js'
 export {
-  checkedLayerRootHash,
   converterVersion,
   type FileSystemHash,
+  fileSystemHash,
   layerRootHash,
   type LayerHash,
   type LayerHashOptions

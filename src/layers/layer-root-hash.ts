@@ -75,10 +75,10 @@ export async function layerRootHash(
 }
 
 /**
- * The same for a tar that checks its own digest and throws by its end if it is another one: the bytes are then
- * not hashed for it a second time, which is a quarter of the work.
+ * The same without the diff id, which is a quarter of the work: for a stream that checks it by its own end, or where
+ * only the root hash is asked for. Also reads `tar` to its end.
  */
-export async function checkedLayerRootHash(
+export async function fileSystemHash(
   tar: AsyncIterable<Uint8Array>,
   options: LayerHashOptions = {}
 ): Promise<FileSystemHash> {

@@ -2,7 +2,7 @@ import { createReadStream } from 'node:fs'
 import type { Sha256Hex } from '../base/digest.js'
 import { UserError } from '../base/user-error.js'
 import { ImageError } from '../image/index.js'
-import { decompressLayer, LayerError, layerRootHash } from '../layers/index.js'
+import { decompressLayer, fileSystemHash, LayerError } from '../layers/index.js'
 
 /** Node's own 64 KiB cost a quarter of the time for a layer of some size. */
 const pieceBytes = 256 * 1024
@@ -23,7 +23,7 @@ export interface LayerFileHash {
 export async function rootHashOf(file: string, signal: AbortSignal): Promise<LayerFileHash> {
   try {
     const content = createReadStream(file, { highWaterMark: pieceBytes })
-    const { rootHash, implicitParents } = await layerRootHash(decompressLayer(content), { signal })
+    const { rootHash, implicitParents } = await fileSystemHash(decompressLayer(content), { signal })
     return { file, rootHash, implicitParents }
   } catch (cause) {
     signal.throwIfAborted()
