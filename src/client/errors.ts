@@ -14,6 +14,8 @@ export type CheckErrorCode =
   | 'check.status'
   /** An answer that is too long or not of its form. */
   | 'check.unreadable'
+  /** Nothing says where the router is, or what it has to be: what would say so cannot be read. */
+  | 'check.source'
 
 /** *Could not check*: to be tried again. A rejected verdict, *checked and wrong*, is no error of this kind. */
 export class CheckError extends Error {
@@ -24,7 +26,9 @@ export class CheckError extends Error {
     message: string,
     /** HTTP status, with `check.status`. */
     readonly status?: number,
-    cause?: unknown
+    cause?: unknown,
+    /** When whoever answered with that status wants to be asked again, if it says so. */
+    readonly retryAfterSeconds?: number
   ) {
     super(message, cause === undefined ? undefined : { cause })
   }
@@ -68,6 +72,7 @@ export interface CallErrorDetails {
   readonly status?: number | undefined
   readonly answer?: unknown
   readonly hint?: string | undefined
+  readonly nothingSent?: boolean | undefined
   readonly cause?: unknown
 }
 
@@ -82,6 +87,8 @@ export class CallError extends Error {
    * vouches for it; it may help a person, and must decide nothing about trust.
    */
   readonly hint: string | undefined
+  /** No byte of the call has left: it can be made again. Where this is false, it may have been served. */
+  readonly nothingSent: boolean
 
   constructor(
     readonly code: CallErrorCode,
@@ -92,5 +99,54 @@ export class CallError extends Error {
     this.status = details.status
     this.answer = details.answer
     this.hint = details.hint
+    this.nothingSent = details.nothingSent ?? unsent.includes(code)
   }
+}
+
+/** With these nothing was sent, whatever else. */
+const unsent: readonly CallErrorCode[] = ['call.url', 'call.other-server', 'call.unsealable']
+
+/** Why one address of a router was of no use; nothing of the call was sent there. */
+export interface AddressFailure {
+  readonly address: string
+  readonly error: AttestationError | CheckError | CallError
+}
+
+/** *Checked and wrong*: the evidence, or the TLS key of the server. All else could not be checked or reached. */
+export const isWrong = ({ error }: AddressFailure): boolean =>
+  error instanceof AttestationError || (error instanceof CallError && error.code === 'call.other-server')
+
+/**
+ * None of several addresses could be used, and nothing of the call was sent to any of them. `addresses.rejected` if at
+ * least one of them was checked and is wrong; with `addresses.unavailable` nothing is known against any of them.
+ */
+export class NoAddressError extends Error {
+  override readonly name = 'NoAddressError'
+  readonly code: 'addresses.rejected' | 'addresses.unavailable'
+
+  constructor(
+    /** In the order in which they were tried. */
+    readonly failures: readonly AddressFailure[]
+  ) {
+    const wrong = failures.filter(isWrong)
+    super(
+      `no address of the router could be used, and nothing was sent. ${[
+        ...listed('checked and wrong', wrong),
+        ...listed(
+          'could not be checked or reached',
+          failures.filter((failure) => !isWrong(failure))
+        )
+      ].join('. ')}`
+    )
+    this.code = wrong.length > 0 ? 'addresses.rejected' : 'addresses.unavailable'
+  }
+}
+
+/** So many are named in a message. */
+const named = 8
+
+function listed(what: string, failures: readonly AddressFailure[]): string[] {
+  if (failures.length === 0) return []
+  const each = failures.slice(0, named).map(({ address, error }) => `${address} (${error.message})`)
+  return [`${what}: ${each.join(', ')}${failures.length > named ? `, and ${failures.length - named} more` : ''}`]
 }

@@ -5,6 +5,8 @@ export type Fetch = typeof globalThis.fetch
 export interface Exchange {
   readonly status: number
   readonly text: string
+  /** Of a `Retry-After` in seconds; a date is passed over. */
+  readonly retryAfterSeconds: number | undefined
 }
 
 /** Why there is no text; the caller makes its own error of it. */
@@ -39,9 +41,9 @@ export function routerUrl(base: string, path: string): URL | undefined {
  * otherwise: another host's answer is not that of the one that was asked. Throws an {@link ExchangeError}.
  */
 export async function exchange(fetch: Fetch, url: URL, init: RequestInit, maximumBytes: number): Promise<Exchange> {
-  const { status, bytes } = await exchangeBytes(fetch, url, init, maximumBytes)
+  const { status, bytes, retryAfterSeconds } = await exchangeBytes(fetch, url, init, maximumBytes)
   try {
-    return { status, text: new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes) }
+    return { status, retryAfterSeconds, text: new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes) }
   } catch {
     throw new ExchangeError('not-text', `${place(url)} answered with bytes that are not UTF-8`, status)
   }
@@ -51,6 +53,7 @@ export interface BytesExchange {
   readonly status: number
   readonly contentType: string
   readonly bytes: Uint8Array
+  readonly retryAfterSeconds: number | undefined
 }
 
 /** Like {@link exchange}, for an answer that need not be text. */
@@ -70,9 +73,12 @@ export async function exchangeBytes(
   return {
     status,
     contentType: headers.get('content-type') ?? '',
-    bytes: await readBytes(response, url, init.signal, maximumBytes)
+    bytes: await readBytes(response, url, init.signal, maximumBytes),
+    retryAfterSeconds: secondsIn(headers.get('retry-after'))
   }
 }
+
+const secondsIn = (text: string | null): number | undefined => (/^\d{1,5}$/.test(text ?? '') ? Number(text) : undefined)
 
 async function readBytes(
   { body, status }: Response,
