@@ -11,7 +11,8 @@ import {
 
 export interface AttestedRouterOptions {
   readonly url: string
-  readonly trust: TrustPolicy
+  /** What is demanded by now: whom it does not accept any more has no keys here from then on. */
+  readonly trust: () => TrustPolicy
   readonly fetch: Fetch
   readonly now: () => Date
   readonly maaKeys: MaaKeySource | undefined
@@ -37,6 +38,7 @@ const pauseMs = 10_000
 interface Verified {
   readonly evidence: VerifiedEvidence
   readonly atMs: number
+  readonly trust: TrustPolicy
 }
 
 /**
@@ -45,16 +47,23 @@ interface Verified {
  */
 export class AttestedRouter {
   #verified: Verified | undefined
-  #running: Promise<RouterVerdict> | undefined
+  #running: { readonly verdict: Promise<RouterVerdict>; readonly trust: TrustPolicy } | undefined
   #renewedEarlyMs = 0
-  readonly #maximumAgeMs: number
 
-  constructor(private readonly options: AttestedRouterOptions) {
-    this.#maximumAgeMs = maximumAgeMs(options.trust)
-  }
+  constructor(private readonly options: AttestedRouterOptions) {}
 
   get isVerifying(): boolean {
     return this.#running !== undefined
+  }
+
+  /** Whether a call would have keys at once. */
+  get hasKeys(): boolean {
+    return this.#isGood(this.#verified)
+  }
+
+  /** Whoever answers there may be another one by now, or nobody: the next call verifies first. */
+  doubt(): void {
+    this.#verified = undefined
   }
 
   /**
@@ -63,10 +72,8 @@ export class AttestedRouter {
    */
   async keys(signal: AbortSignal | undefined): Promise<VerifiedEvidence> {
     const verified = this.#verified
-    if (verified === undefined || !this.#isYoungerThan(this.#maximumAgeMs, verified)) {
-      return waitFor(this.#renewed(), signal)
-    }
-    if (!this.#isYoungerThan(earlyPart * this.#maximumAgeMs, verified)) this.#renewEarly()
+    if (!this.#isGood(verified)) return waitFor(this.#renewed(), signal)
+    if (!this.#isGood(verified, earlyPart)) this.#renewEarly()
     return verified.evidence
   }
 
@@ -74,15 +81,16 @@ export class AttestedRouter {
   async keysAfter(stale: VerifiedEvidence, signal: AbortSignal | undefined): Promise<VerifiedEvidence> {
     // Somebody else may have been told the same a moment ago.
     const verified = this.#verified
-    const isOther = verified !== undefined && verified.evidence !== stale
-    if (isOther && this.#isYoungerThan(this.#maximumAgeMs, verified)) return verified.evidence
+    if (verified?.evidence !== stale && this.#isGood(verified)) return verified.evidence
     return waitFor(this.#renewed(), signal)
   }
 
-  /** A clock that went back says nothing about the age. */
-  #isYoungerThan(limitMs: number, { atMs }: Verified): boolean {
-    const ageMs = this.options.now().getTime() - atMs
-    return ageMs >= 0 && ageMs < limitMs
+  /** Younger than this part of the greatest age, and what is demanded now. A clock that went back says nothing about the age. */
+  #isGood(verified: Verified | undefined, part = 1): verified is Verified {
+    if (verified === undefined) return false
+    const trust = this.options.trust()
+    const ageMs = this.options.now().getTime() - verified.atMs
+    return ageMs >= 0 && ageMs < part * maximumAgeMs(trust) && isStillTrusted(verified, trust)
   }
 
   /**
@@ -90,8 +98,14 @@ export class AttestedRouter {
    * verdict; throws a {@link CheckError} if there is none, and what was verified before stays.
    */
   verify(): Promise<RouterVerdict> {
-    this.#running ??= this.#verifyNow().finally(() => (this.#running = undefined))
-    return this.#running
+    const trust = this.options.trust()
+    // One that began under another policy has nothing to say about this one.
+    if (this.#running?.trust === trust) return this.#running.verdict
+    const verdict = this.#verifyNow(trust).finally(() => {
+      if (this.#running?.verdict === verdict) this.#running = undefined
+    })
+    this.#running = { verdict, trust }
+    return verdict
   }
 
   /** What comes of it is for the next call; a rejection takes the keys away at once. */
@@ -103,31 +117,50 @@ export class AttestedRouter {
   }
 
   async #renewed(): Promise<VerifiedEvidence> {
-    const verdict = await this.verify()
-    if (verdict.verdict === 'trusted') return verdict.evidence
-    throw new AttestationError(verdict.checks, verdict.keyEndpoints)
+    for (;;) {
+      const trust = this.options.trust()
+      const verdict = await this.verify()
+      // Whoever has changed it meanwhile did so for a reason.
+      if (trust !== this.options.trust()) continue
+      if (verdict.verdict === 'trusted') return verdict.evidence
+      throw new AttestationError(verdict.checks, verdict.keyEndpoints)
+    }
   }
 
-  async #verifyNow(): Promise<RouterVerdict> {
+  async #verifyNow(trust: TrustPolicy): Promise<RouterVerdict> {
     const { onVerdict, onNoVerdict, ...options } = this.options
     // Of its own: whoever asked first may lose interest before the others do.
     const signal = AbortSignal.timeout(longestVerificationMs)
     const atMs = options.now().getTime()
     let verdict: RouterVerdict
     try {
-      verdict = await verifyRouter({ ...options, signal })
+      verdict = await verifyRouter({ ...options, trust, signal })
     } catch (error) {
       if (error instanceof CheckError) tell(onNoVerdict, error)
       throw error
     }
-    this.#verified = verdict.verdict === 'trusted' ? { evidence: verdict.evidence, atMs } : undefined
+    // Under a policy that is not in force any more a verdict is of no use, but for whoever waits for it.
+    if (trust === options.trust()) {
+      this.#verified = verdict.verdict === 'trusted' ? { evidence: verdict.evidence, atMs, trust } : undefined
+    }
     tell(onVerdict, verdict)
     return verdict
   }
 }
 
+/**
+ * A policy that differs in its host data alone, and accepts those that were verified, would come to the same verdict.
+ * So whoever upgrades a router does not make all of its callers verify it again at the same moment.
+ */
+function isStillTrusted({ evidence, trust: then }: Verified, now: TrustPolicy): boolean {
+  if (then === now) return true
+  const { hostData } = now
+  const isSame = JSON.stringify({ ...then, hostData: 0 }) === JSON.stringify({ ...now, hostData: 0 })
+  return isSame && (hostData === 'any' || hostData.includes(evidence.hostData))
+}
+
 /** What a callback of the application throws is not for the calls that wait for the verdict. */
-function tell<T>(callback: ((value: T) => unknown) | undefined, value: T): void {
+export function tell<T>(callback: ((value: T) => unknown) | undefined, value: T): void {
   try {
     Promise.resolve(callback?.(value)).catch(() => undefined)
   } catch {
@@ -136,7 +169,7 @@ function tell<T>(callback: ((value: T) => unknown) | undefined, value: T): void 
 }
 
 /** The same, but no longer than its asker wants to wait. */
-async function waitFor<T>(result: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+export async function waitFor<T>(result: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return result
   // Nobody may be left to look at it.
   result.catch(() => undefined)

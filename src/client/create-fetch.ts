@@ -4,17 +4,24 @@ import { equalBytes } from '../base/bytes.js'
 import { sealHeaders } from '../seal/ehbp.js'
 import { sealProviderKey } from '../seal/provider-key.js'
 import type { TrustPolicy, VerifiedEvidence } from '../verify/index.js'
-import { AttestedRouter, type AttestedRouterOptions } from './attested-router.js'
 import { CallError } from './errors.js'
 import { type Fetch, place, routerUrl } from './http.js'
 import { type OutgoingRequest, readRequest } from './outgoing-request.js'
+import { isNeverSent } from './never-sent.js'
 import { checkReceipt, type ReceiptResult } from './receipt-check.js'
+import { type AddressEvent, Routers, type RoutersOptions, type Source } from './routers.js'
 import type { MaaKeySource, RouterVerdict } from './verify-router.js'
 
 export interface CreateFetchOptions {
   /** Base URL of the router. Calls to any other place are refused. */
   readonly url: string
-  readonly trust: TrustPolicy
+  /**
+   * Base URLs of the same router, the best first, or who gives those of now: where there are any, calls below `url` go
+   * to one of them instead, and nothing is sent to `url` itself. The list need not be trusted.
+   */
+  readonly addresses?: Source<readonly string[]> | undefined
+  /** What the router has to be, or who gives what it has to be by now: whoever can change that decides who reads the calls. */
+  readonly trust: Source<TrustPolicy>
   /** What makes the connections; the platform's own if left out. */
   readonly fetch?: Fetch | undefined
   /**
@@ -34,8 +41,10 @@ export interface CreateFetchOptions {
   readonly pad?: boolean | undefined
   /** Whether each verification also compares the keys that the router publishes beside its evidence, as `verifyRouter` does. */
   readonly compareKeyEndpoints?: boolean | undefined
-  /** Told of each verification, also of one that rejects. */
-  readonly onVerdict?: ((verdict: RouterVerdict) => void) | undefined
+  /** Told of each verification, also of one that rejects, and of the address that it is about. */
+  readonly onVerdict?: ((verdict: RouterVerdict, address: string) => void) | undefined
+  /** Told of addresses that fail, and of what cannot be read. */
+  readonly onEvent?: ((event: AddressEvent) => void) | undefined
   /** Told once for each answer that was read to its end. */
   readonly onReceipt?: ((result: ReceiptResult) => void) | undefined
 }
@@ -52,25 +61,34 @@ const credentialLifeMs = 300_000
  * key, to keys of that evidence. There is no way through it in plain text.
  *
  * Fails with an `AttestationError` if the evidence was rejected and a `CheckError` if it could not be
- * checked; nothing has been sent then. Fails with a `CallError` for a call that it cannot seal, or whose
+ * checked, or with a `NoAddressError` if that is so of several addresses; nothing has been sent then. Fails with a `CallError` for a call that it cannot seal, or whose
  * answer the router did not seal. An answer that was cut or altered fails while it is read.
  */
 export function createFetch(options: CreateFetchOptions): Fetch {
-  return fetchOver(attestedRouter(options), options)
+  return fetchOver(routersOf(options), options)
 }
 
-/** The router of these options; whoever holds it may verify at any time. Throws a `CallError` for a URL that no router has. */
-export function attestedRouter(
+/** The router of these options, at all of its addresses; whoever holds it may verify at any time. Throws a `CallError` for a URL that no router has. */
+export function routersOf(
   options: Pick<
     CreateFetchOptions,
-    'url' | 'trust' | 'fetch' | 'transport' | 'now' | 'maaKeys' | 'compareKeyEndpoints' | 'onVerdict'
+    | 'url'
+    | 'addresses'
+    | 'trust'
+    | 'fetch'
+    | 'transport'
+    | 'now'
+    | 'maaKeys'
+    | 'compareKeyEndpoints'
+    | 'onVerdict'
+    | 'onEvent'
   > &
-    Pick<AttestedRouterOptions, 'onNoVerdict'>
-): AttestedRouter {
+    Pick<RoutersOptions, 'onNoVerdict'>
+): Routers {
   baseOf(options.url)
-  const { url, trust, transport, maaKeys, compareKeyEndpoints, onVerdict, onNoVerdict } = options
-  return new AttestedRouter({
-    url,
+  const { url, addresses, trust, transport, maaKeys, compareKeyEndpoints, onVerdict, onNoVerdict, onEvent } = options
+  return new Routers({
+    addresses: addresses ?? [url],
     trust,
     fetch: senderOf(options),
     transport,
@@ -78,12 +96,13 @@ export function attestedRouter(
     maaKeys,
     compareKeyEndpoints,
     onVerdict,
-    onNoVerdict
+    onNoVerdict,
+    onEvent
   })
 }
 
 /** {@link createFetch} over a router that its maker verifies too; of the options those about calls count. */
-export function fetchOver(router: AttestedRouter, options: CreateFetchOptions): Fetch {
+export function fetchOver(routers: Routers, options: CreateFetchOptions): Fetch {
   const now = options.now ?? systemClock
   const send = senderOf(options)
   const base = baseOf(options.url)
@@ -91,27 +110,46 @@ export function fetchOver(router: AttestedRouter, options: CreateFetchOptions): 
   // Not one async function: that would hold the caller's body, beside the copy that is sealed, for as long as it runs.
   const verifiedFetch: Fetch = (input, init) => readRequest(input, init, base).then(call)
 
-  async function call(request: OutgoingRequest): Promise<Response> {
-    const keys = await router.keys(request.signal)
-    const first = await sendSealed(request, keys)
+  async function call(given: OutgoingRequest): Promise<Response> {
+    const { signal, isStream: once } = given
+    const { request, keys, router, doubt, first } = await routers.begin(
+      async (route) => {
+        const request = atAddress(given, route.address)
+        return { request, ...route, first: await sendSealed(request, route.keys, route.doubt) }
+      },
+      { signal, once }
+    )
+    // From here on it may have been served: nothing of it goes to another address.
     if (!isStale(first.response)) return first.answer()
     await first.response.body?.cancel().catch(ignore)
-    const renewed = await router.keysAfter(keys, request.signal)
+    const renewed = await router.keysAfter(keys, signal)
     // Nobody vouches for the refusal. If the key is the same it was no reason, and the request may have been served.
     if (equalBytes(renewed.hpke, keys.hpke)) throw unsealed(request, first.response)
     if (request.isStream) {
       throw new CallError('call.stale-key', 'the key of the router has changed, and a stream cannot be sent twice')
     }
-    const second = await sendSealed(request, renewed)
+    const second = await sendSealed(request, renewed, doubt, true)
     if (isStale(second.response)) {
       throw new CallError('call.stale-key', 'the router cannot open what is sealed to the key in its own evidence')
     }
     return second.answer()
   }
 
+  /** The same call, below the base URL of one address. */
+  function atAddress(request: OutgoingRequest, address: string): OutgoingRequest {
+    if (address === options.url) return request
+    const { pathname, search } = request.url
+    const url = routerUrl(address, pathname.slice(base.pathname.length - 1))
+    if (url === undefined) throw new CallError('call.url', 'the path of the call is not one of a router')
+    url.search = search
+    return { ...request, url, path: url.pathname + url.search }
+  }
+
   async function sendSealed(
     request: OutgoingRequest,
-    keys: VerifiedEvidence
+    keys: VerifiedEvidence,
+    doubt: () => void,
+    isSecond = false
   ): Promise<{ readonly response: Response; answer(): Response }> {
     const { headers, sealed } = await seal(request, keys)
     const connect = options.transport?.(keys) ?? send
@@ -131,8 +169,13 @@ export function fetchOver(router: AttestedRouter, options: CreateFetchOptions): 
     } catch (error) {
       if (request.signal?.aborted === true) throw request.signal.reason
       if (error instanceof CallError) throw error
-      throw new CallError('call.network', `no answer from ${place(request.url)}`, { cause: error })
+      const nothingSent = !isSecond && isNeverSent(error)
+      if (!nothingSent) doubt()
+      const end = nothingSent ? '; nothing was sent' : '; the call may have been served, and was not sent again'
+      throw new CallError('call.network', `no answer from ${place(request.url)}${end}`, { nothingSent, cause: error })
     }
+    // A router that stops, or somebody in its place.
+    if (unavailable.has(response.status) && !response.headers.has(sealHeaders.responseNonce)) doubt()
     const { url, signal } = request
     const { openResponse, sha256 } = sealed
     return { response, answer: () => openAnswer({ url, signal }, { openResponse, sha256 }, response, keys) }
@@ -198,6 +241,8 @@ export function fetchOver(router: AttestedRouter, options: CreateFetchOptions): 
 }
 
 const systemClock = (): Date => new Date()
+
+const unavailable = new Set([502, 503, 504])
 
 /** Looked up late, so that a test or an application may replace it. */
 const senderOf = ({ fetch }: Pick<CreateFetchOptions, 'fetch'>): Fetch =>

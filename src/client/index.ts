@@ -2,8 +2,17 @@
  * What a caller of a router needs: verify it, then talk to it under a key that was verified. The
  * parts of `verify` that belong to this come along, so that one import is enough.
  */
+export { parseAddresses, type RouterAddress } from './addresses.js'
 export { createFetch, type CreateFetchOptions, noKey } from './create-fetch.js'
-export { AttestationError, CallError, type CallErrorCode, CheckError, type CheckErrorCode } from './errors.js'
+export {
+  type AddressFailure,
+  AttestationError,
+  CallError,
+  type CallErrorCode,
+  CheckError,
+  type CheckErrorCode,
+  NoAddressError
+} from './errors.js'
 export { type FetchedEvidence, fetchEvidence } from './fetch-evidence.js'
 export { fetchMaaKeys } from './fetch-maa-keys.js'
 export type { Fetch } from './http.js'
@@ -20,6 +29,7 @@ export { SealError, type SealErrorCode } from '../seal/errors.js'
 export { sealProviderKey } from '../seal/provider-key.js'
 export { type Receipt, verifyReceipt } from '../seal/receipt.js'
 export type { ReceiptResult } from './receipt-check.js'
+export type { AddressEvent, Look, Source } from './routers.js'
 export { type PinnedRsaKey, sealedCall, type SealedCallOptions } from './sealed-call.js'
 export {
   appraiseWith,

@@ -1,7 +1,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import OpenAI, { toFile } from 'openai'
 import { sealEhbp } from '../../src/seal/ehbp-client.js'
-import { attestedRouter, createFetch, type CreateFetchOptions, noKey } from '../../src/client/create-fetch.js'
+import { createFetch, type CreateFetchOptions, noKey } from '../../src/client/create-fetch.js'
+import { AttestedRouter as Attested } from '../../src/client/attested-router.js'
 import { AttestationError, CallError, CheckError } from '../../src/client/errors.js'
 import type { ReceiptResult } from '../../src/client/receipt-check.js'
 import { type RouterVerdict, verifyRouter } from '../../src/client/verify-router.js'
@@ -307,10 +308,12 @@ describe('when it verifies', () => {
   it('gives no evidence that is too old to a call whose key has changed, though another has renewed it since', async () => {
     let laterMs = 0
     const verdicts: RouterVerdict[] = []
-    const router = attestedRouter({
+    const trust = { ...attested.trust, maximumAgeSeconds: 1000 }
+    const router = new Attested({
       url: wire.origin,
-      trust: { ...attested.trust, maximumAgeSeconds: 1000 },
+      trust: () => trust,
       fetch: attested.fetch,
+      maaKeys: undefined,
       now: () => new Date(Date.now() + laterMs),
       onVerdict: (verdict) => verdicts.push(verdict)
     })
@@ -345,7 +348,15 @@ describe('when it verifies', () => {
     const onNoVerdict = (): void => {
       throw new Error('of the application')
     }
-    const router = attestedRouter({ url: 'http://127.0.0.1:9', trust: attested.trust, onNoVerdict })
+    const router = new Attested({
+      url: 'http://127.0.0.1:9',
+      trust: () => attested.trust,
+      fetch: attested.fetch,
+      now: () => new Date(),
+      maaKeys: undefined,
+      onVerdict: undefined,
+      onNoVerdict
+    })
     await expect(router.verify()).rejects.toBeInstanceOf(CheckError)
   })
 

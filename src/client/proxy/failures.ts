@@ -1,4 +1,4 @@
-import { AttestationError, CallError, CheckError } from '../errors.js'
+import { AttestationError, CallError, CheckError, isWrong, NoAddressError } from '../errors.js'
 import { describeMismatches } from '../mismatches.js'
 
 /** An answer of the proxy's own, in the form of OpenAI's errors. */
@@ -31,6 +31,7 @@ const doNotRetry = { 'x-should-retry': 'false' } as const
 export function refusalOf(error: unknown): Refusal {
   if (error instanceof ProxyProblem) return error.refusal
   if (error instanceof AttestationError) return attestationFailed(error)
+  if (error instanceof NoAddressError) return noAddress(error)
   if (error instanceof CheckError) {
     const message = `the router could not be checked, and nothing was sent: ${error.message}${systemCode(error)}`
     return { status: 503, code: 'attestation_unavailable', message }
@@ -51,6 +52,17 @@ export function refusalOf(error: unknown): Refusal {
 function attestationFailed(error: AttestationError): Refusal {
   const message = `the evidence of the router was rejected, and nothing was sent: ${describeMismatches(error)}`
   return { status: 503, code: 'attestation_failed', message, headers: doNotRetry }
+}
+
+/** What is wrong stays apart from what could not be checked. Only where all is wrong is it of no use to come back. */
+function noAddress(error: NoAddressError): Refusal {
+  const wrong = error.failures.filter(isWrong)
+  return {
+    status: 503,
+    code: wrong.length > 0 ? 'attestation_failed' : 'attestation_unavailable',
+    message: error.message,
+    headers: wrong.length === error.failures.length ? doNotRetry : undefined
+  }
 }
 
 /** For example ` (ECONNREFUSED)`, where a cause has such a code. */

@@ -4,10 +4,11 @@ import type { AddressInfo } from 'node:net'
 import type { TrustPolicy } from '../../verify/index.js'
 import type { CreateFetchOptions } from '../create-fetch.js'
 import { type Fetch, routerUrl } from '../http.js'
+import type { AddressEvent, Source } from '../routers.js'
 import type { RouterVerdict } from '../verify-router.js'
 import { refuse, send, sendJson } from './answers.js'
 import { CallLog, type CallRecord } from './call-log.js'
-import { CheckError } from '../errors.js'
+import { CheckError, NoAddressError } from '../errors.js'
 import { ProxyProblem, refusalOf } from './failures.js'
 import { forward } from './forward.js'
 import { foreignness } from './guard.js'
@@ -20,8 +21,10 @@ import { WatchedRouter } from './watched-router.js'
 
 export interface ProxyOptions {
   /** Base URL of the router. */
-  readonly url: string
-  readonly trust: TrustPolicy
+  readonly url?: string | undefined
+  /** In its place: base URLs of all of its addresses, the best first, as in `createFetch`. */
+  readonly addresses?: Source<readonly string[]> | undefined
+  readonly trust: Source<TrustPolicy>
   /** What makes the connections to router and attestation provider; the platform's own if left out. */
   readonly fetch?: Fetch | undefined
   /** What makes the connections for calls, as in `createFetch`. */
@@ -34,8 +37,10 @@ export interface ProxyOptions {
   readonly every?: Every | undefined
   /** Whether each verification also compares the keys that the router publishes beside its evidence, as `verifyRouter` does. */
   readonly compareKeyEndpoints?: boolean | undefined
-  /** Told of each verdict, also of one that rejects. */
-  readonly onVerdict?: ((verdict: RouterVerdict) => void) | undefined
+  /** Told of each verdict, also of one that rejects, and of the address that it is about. */
+  readonly onVerdict?: ((verdict: RouterVerdict, address: string) => void) | undefined
+  /** Told of addresses that fail, and of what cannot be read. */
+  readonly onEvent?: ((event: AddressEvent) => void) | undefined
   /** Told of each call when it has ended. */
   readonly onCall?: ((call: CallRecord) => void) | undefined
 }
@@ -51,9 +56,9 @@ export interface ProxyLimits extends BodyLimits {
 export interface Proxy {
   /**
    * Verifies the router, listening or not. A rejection is a verdict; throws a `CheckError` if there is no
-   * verdict.
+   * verdict, and a `NoAddressError` if none of several addresses passes.
    */
-  verify(): Promise<RouterVerdict>
+  verify(): Promise<RouterVerdict & { readonly address: string }>
   /** Listens, and from then on verifies again before evidence ages; gives the origin, without a slash at its end. Fails with Node's error if the port is taken. */
   listen(): Promise<string>
   /** Takes no more calls, waits for those that run, and ends those that run for too long. */
@@ -77,19 +82,21 @@ const maximumConnections = 1000
  * code `call.url` for a URL that no router has.
  */
 export function createProxy(options: ProxyOptions): Proxy {
-  const { url, trust, port } = options
+  const { url = nowhere, addresses, trust, port } = options
   const now = options.now ?? (() => new Date())
   const limits = { ...usualLimits, ...options.limits }
   const budget = new HeldBudget(limits.totalHeldBytes)
   const calls = new CallLog(now, options.onCall ?? (() => undefined))
   const router = new WatchedRouter({
     url,
+    addresses,
     trust,
     fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)),
     transport: options.transport,
     now,
     compareKeyEndpoints: options.compareKeyEndpoints ?? false,
-    onVerdict: options.onVerdict ?? (() => undefined)
+    onVerdict: options.onVerdict ?? (() => undefined),
+    onEvent: options.onEvent ?? (() => undefined)
   })
 
   const server = createServer(
@@ -147,14 +154,15 @@ export function createProxy(options: ProxyOptions): Proxy {
     return /^\/(?:v1|providers)\/./.test(pathname) ? routerUrl(url, pathname + search) : undefined
   }
 
-  const status = () => statusOf(router, { baseUrl: `${origin}/v1`, router: url, trust, calls: calls.records })
+  const status = () =>
+    statusOf(router, { baseUrl: `${origin}/v1`, calls: calls.records, isList: addresses !== undefined })
 
   return {
     verify: () => router.verify(),
     async listen() {
       server.listen(port, '127.0.0.1')
       await once(server, 'listening')
-      stopRenewal = keepVerified(router, { trust, now, every: options.every ?? every })
+      stopRenewal = keepVerified(router, { now, every: options.every ?? every })
       return (origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`)
     },
     async close() {
@@ -171,6 +179,9 @@ export function createProxy(options: ProxyOptions): Proxy {
   }
 }
 
+/** Below which calls are written where their address is chosen later. It is the address of nobody (RFC 6761). */
+const nowhere = 'http://router.invalid'
+
 /** As a browser would read the request line, so that no other spelling of a path leads elsewhere. */
 function localUrl({ url = '' }: IncomingMessage): URL | undefined {
   if (!url.startsWith('/') || !URL.canParse(`http://proxy${url}`)) return undefined
@@ -185,7 +196,7 @@ function requireMethod({ method = '' }: IncomingMessage, ...allowed: readonly st
 
 /** The status says it. */
 function passOverNoVerdict(error: unknown): void {
-  if (!(error instanceof CheckError)) throw error
+  if (!(error instanceof CheckError || error instanceof NoAddressError)) throw error
 }
 
 const problem = (status: number, code: string, message: string, headers = {}): ProxyProblem =>

@@ -1,4 +1,3 @@
-import type { TrustPolicy } from '../../verify/index.js'
 import { earlyPart, maximumAgeMs } from '../attested-router.js'
 import type { WatchedRouter } from './watched-router.js'
 
@@ -23,14 +22,17 @@ const longestPauseMs = 300_000
  * now. Nothing is verified before somebody has asked for it once. Gives what ends it.
  */
 export function keepVerified(
-  router: Pick<WatchedRouter, 'verdict' | 'problem' | 'isVerifying' | 'verify'>,
-  { trust, now, every }: { readonly trust: TrustPolicy; readonly now: () => Date; readonly every: Every }
+  router: Pick<WatchedRouter, 'verdict' | 'problem' | 'isVerifying' | 'hasKeys' | 'trust' | 'verify' | 'tend'>,
+  { now, every }: { readonly now: () => Date; readonly every: Every }
 ): () => void {
-  const renewAfterMs = earlyPart * maximumAgeMs(trust)
   let failures = 0
   let failedAtMs = 0
 
   const look = (): void => {
+    if (hasBegun()) void router.tend().then(renew)
+  }
+
+  const renew = (): void => {
     const nowMs = now().getTime()
     if (router.isVerifying || !isDue(nowMs)) return
     router.verify().then(
@@ -40,13 +42,18 @@ export function keepVerified(
     )
   }
 
+  const hasBegun = (): boolean => router.verdict !== undefined || router.problem !== undefined
+
   function isDue(nowMs: number): boolean {
     const { verdict: last, problem } = router
-    if (last === undefined && problem === undefined) return false
+    if (!hasBegun()) return false
     const isTrusted = problem === undefined && last?.verdict.verdict === 'trusted'
     // Somebody's call or a person may have verified meanwhile.
     if (isTrusted) failures = 0
+    // By another trust policy than the one in force now.
+    if (isTrusted && !router.hasKeys) return true
     const sinceMs = isTrusted ? last.at.getTime() : failures > 0 ? failedAtMs : attemptMs()
+    const renewAfterMs = router.trust === undefined ? 0 : earlyPart * maximumAgeMs(router.trust)
     const waitMs = isTrusted ? renewAfterMs : Math.min(longestPauseMs, firstPauseMs * 2 ** Math.max(0, failures - 1))
     // A clock that went back says nothing about the age.
     return nowMs < sinceMs || nowMs - sinceMs >= waitMs
