@@ -199,7 +199,8 @@ function upCommand(execute: Execute): Command {
         await approveTrust(app, session, early, approval)
         const done = await upgradeIfNeeded(app, session, early)
         const before = done?.results ?? early
-        const results = await runWithProgress(app, session, 'up', steps, { before })
+        // It goes on under the heading that is there, unless that of an upgrade stands between.
+        const results = await runWithProgress(app, session, done === undefined ? undefined : 'up', steps, { before })
         app.terminal.result({
           human: upSummary(session, results),
           json: document('up', session, results, {
@@ -232,7 +233,7 @@ function requireAccessToken({ run }: Session): void {
 export async function runWithProgress(
   app: App,
   session: Session,
-  title: string,
+  title: string | undefined,
   steps: readonly Step[],
   options: {
     readonly observeOnly?: ReadonlySet<StepId>
@@ -242,7 +243,7 @@ export async function runWithProgress(
 ): Promise<RunResults> {
   const { runSteps } = await import('../steps/index.js')
   const progress = app.terminal.progress(
-    `confrouter ${title}`,
+    title === undefined ? undefined : `confrouter ${title}`,
     steps.filter(({ id }) => options.before?.has(id) !== true).map((step) => ({ id: step.id, title: step.title }))
   )
   try {

@@ -29,7 +29,7 @@ export const policyStep: Step<'policy'> = {
     if (stale.length === 0 && sidecar.isRecorded) return { action: 'none', output }
     const properties = await fileChanges(output, texts)
     return {
-      action: properties.length > 0 && properties.every(({ from }) => from === null) ? 'create' : 'update',
+      action: isFirst(properties) ? 'create' : 'update',
       reason:
         stale.length === 0
           ? 'recording the sidecar’s digest'
@@ -47,6 +47,12 @@ export const policyStep: Step<'policy'> = {
       }
     }
   }
+}
+
+/** Whether nothing is there yet but the release, of which `build` has written what it knows. */
+function isFirst(properties: readonly PropertyChange[]): boolean {
+  const others = properties.filter(({ property }) => property !== fileNames.release)
+  return others.length > 0 && others.every(({ from }) => from === null)
 }
 
 /** The files of a policy, by what is in them. */

@@ -51,15 +51,15 @@ export interface Drawing {
 
 const heartbeatMs = 30_000
 
-/** Keeps the records and tells a drawing. The first line is written before anything else is loaded. */
+/** Keeps the records and tells a drawing. The heading, if there is one, is written before anything else is loaded. */
 export function openProgress(
   context: ProgressContext,
-  title: string,
+  title: string | undefined,
   tasks: readonly ProgressTask[],
   draw: (records: readonly TaskRecord[]) => Drawing,
   onClose: () => void
 ): ProgressView {
-  context.stderr.write(`${context.appearance.bold(printableLine(title))}\n`)
+  if (title !== undefined) context.stderr.write(`${context.appearance.bold(printableLine(title))}\n`)
   const records = new Map(tasks.map((task) => [task.id, newRecord(task)]))
   const drawing = draw([...records.values()])
   let closed = false

@@ -70,7 +70,8 @@ export interface Terminal {
   result(result: CommandResult): void
   /** Writes an error and returns the exit code. */
   failure(error: unknown, context: FailureContext): number
-  progress(title: string, tasks: readonly ProgressTask[]): ProgressView
+  /** @param title the heading; undefined where the tasks go on under the one before */
+  progress(title: string | undefined, tasks: readonly ProgressTask[]): ProgressView
   warn(text: string): void
   info(text: string): void
   debug(text: string): void

@@ -30,6 +30,8 @@ describe('confrouter up --local', () => {
   it('goes from source to a verified, answering router', () => {
     expect(first.document).toMatchObject({ ok: true, command: 'up', cloud: 'local', simulated: true, changed: true })
     expect(first.code).toBe(0)
+    const { steps } = first.document as { readonly steps: readonly { readonly id: string; readonly action: string }[] }
+    expect(steps.filter(({ action }) => action !== 'create').map(({ id }) => id)).toEqual(['smoke'])
   })
 
   it('prints one document of the published shape', () => {

@@ -36,6 +36,16 @@ describe('progress without a terminal', () => {
     expect(clock.running).toBe(0)
   })
 
+  it('has no second heading where the tasks go on under the one before', () => {
+    const { terminal, stderr } = captured()
+    terminal.progress('confrouter up', []).close()
+    const view = terminal.progress(undefined, [{ id: 'smoke', title: 'Smoke test' }])
+    view.start('smoke')
+    view.done('smoke', '7 checks passed')
+    view.close()
+    expect(stderr.text).toBe('confrouter up\n  Smoke test: started\n✔ Smoke test: 7 checks passed (0.0 s)\n')
+  })
+
   it('says every 30 s what is waited for and why, and nothing when nothing runs', () => {
     const { terminal, stderr, clock } = captured()
     const view = terminal.progress('confrouter up', tasks)
