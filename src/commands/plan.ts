@@ -96,11 +96,24 @@ export async function readPlan(file: string): Promise<Plan> {
  */
 export function requireSamePlan(approved: Plan, now: Plan, again: string): void {
   if (planHash(approved) === planHash(now)) return
+  const differences = planDifferences(approved, now)
   throw new UserError('user', 'plan.moved', 'what was approved is not what would be done now; nothing was changed', {
-    why: planDifferences(approved, now).join('; ') || 'the plans differ',
+    why: someOf(differences) || 'the plans differ',
     next: [again],
-    report: { approvedSha256: planHash(approved), planSha256: planHash(now) }
+    report: { approvedSha256: planHash(approved), planSha256: planHash(now), differences }
   })
+}
+
+const shownDifferences = 5
+const shownCharacters = 160
+
+/** The first few, one a line; all of them, and whole, are in the JSON. */
+function someOf(lines: readonly string[]): string {
+  const cut = (text: string) => (text.length > shownCharacters ? `${text.slice(0, shownCharacters - 1)}…` : text)
+  const more = lines.length - shownDifferences
+  return [...lines.slice(0, shownDifferences).map(cut), ...(more > 0 ? [`and ${more} more, see --json`] : [])].join(
+    '\n'
+  )
 }
 
 async function writePlan(file: string, plan: Plan): Promise<void> {

@@ -98,10 +98,16 @@ export function failureDocument(failure: Failure, command: string): Readonly<Rec
  * remedy of a try on loopback would change the real cloud.
  */
 function withFlags(next: string, flags: string): string {
-  const command = /^(confrouter (?:build|provision|policy|key|deploy|smoke|up|status|down)\b)([^(]*)(.*)$/.exec(next)
+  const command = aboutDeployment.exec(next)
   if (command === null || flags === '' || next.includes(flags.trim()) || next.includes(' --local')) return next
   return `${command[1]}${flags}${command[2]}${command[3]}`
 }
+
+/** A command of ours that takes the flags of a deployment, perhaps behind variables of its own. */
+const aboutDeployment = new RegExp(
+  '^((?:[A-Z_]+=\\S+ )*confrouter (?:doctor|build|provision|policy|key|deploy|smoke|up|plan|status|logs|rollback|down|' +
+    'secrets (?:set|list|rotate))\\b)([^(]*)(.*)$'
+)
 
 function describeUserError(error: UserError, flags: string): Failure {
   return {

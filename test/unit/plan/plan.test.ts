@@ -1,4 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
+import { UserError } from '../../../src/base/user-error.js'
+import { requireSamePlan } from '../../../src/commands/plan.js'
 import { parsePlanFile } from '../../../src/plan/parse-plan.js'
 import { encodePlanFile, type Plan, planDifferences, planHash } from '../../../src/plan/plan.js'
 import { diffProperties } from '../../../src/plan/properties.js'
@@ -83,6 +85,58 @@ describe('the file of a plan', () => {
     expect(() => parsePlanFile(text, 'p.json')).toThrow(
       expect.objectContaining({ code: 'plan.invalid', why: expect.stringContaining(why) })
     )
+  })
+})
+
+describe('a file that is no plan at all', () => {
+  it.each([
+    ['text', 'name: confrouter'],
+    ['another document', '{"kind":"release"}']
+  ])('is not to be written over: %s', (_name, text) => {
+    expect(() => parsePlanFile(text, 'release.json')).toThrow(
+      expect.objectContaining({ code: 'plan.invalid', next: ['confrouter plan --out NEW_FILE'] })
+    )
+  })
+
+  it('is told from a damaged one, which is made again under its name', () => {
+    const edited = encodePlanFile(plan).replace('"bb"', '"cc"')
+    expect(() => parsePlanFile(edited, 'p.json')).toThrow(
+      expect.objectContaining({ next: ['confrouter plan --out p.json'] })
+    )
+  })
+})
+
+describe('requireSamePlan', () => {
+  const moved = (count: number, to: string): Plan => ({
+    ...plan,
+    trustChanges: Array.from({ length: count }, (_, index) => ({ what: `link ${index}`, from: 'aa', to }))
+  })
+  const failure = (approved: Plan, now: Plan): UserError => {
+    try {
+      requireSamePlan(approved, now, 'again')
+    } catch (error) {
+      if (error instanceof UserError) return error
+    }
+    throw new Error('it should have thrown a UserError')
+  }
+
+  it('passes the plan that was approved', () => {
+    expect(() => requireSamePlan(plan, { ...plan }, 'again')).not.toThrow()
+  })
+
+  it('names the first differences, one a line and each of bounded length', () => {
+    const { code, why } = failure(plan, moved(9, 'x'.repeat(1000)))
+    const lines = (why ?? '').split('\n')
+    expect([code, lines.length, lines.at(-1)]).toEqual(['plan.moved', 6, 'and 5 more, see --json'])
+    expect(Math.max(...lines.map(({ length }) => length))).toBeLessThanOrEqual(160)
+  })
+
+  it('has all of them whole for programs', () => {
+    const { report } = failure(plan, moved(9, 'x'.repeat(1000)))
+    expect((report['differences'] as string[]).map(({ length }) => length > 160)).toEqual([
+      false,
+      ...Array(9).fill(true)
+    ])
   })
 })
 

@@ -116,6 +116,22 @@ describe('a failure', () => {
     })
   })
 
+  it.each([
+    ['confrouter plan --out p.json', 'confrouter plan --local --out p.json'],
+    ['confrouter rollback --reason TEXT', 'confrouter rollback --local --reason TEXT'],
+    ['confrouter secrets set openai --from-file FILE', 'confrouter secrets set --local openai --from-file FILE'],
+    ['CONFROUTER_KEY_NAME=OTHER confrouter up', 'CONFROUTER_KEY_NAME=OTHER confrouter up --local'],
+    ['confrouter up   (in a minute)', 'confrouter up --local   (in a minute)'],
+    ['confrouter up --local', 'confrouter up --local'],
+    ['confrouter init', 'confrouter init'],
+    ['confrouter planet', 'confrouter planet']
+  ])('proposes commands that act on what the failed one acted on: %s', (next, shown) => {
+    const { terminal, stderr } = captured()
+    const wrong = new UserError('user', 'plan.moved', 'moved', { next: [next] })
+    terminal.failure(wrong, { command: 'up', flags: ' --local' })
+    expect(/next: (.*)/.exec(stderr.text)?.[1]?.replace(/ +\(/, '   (')).toBe(shown)
+  })
+
   it('adds no second document to a result', () => {
     const { terminal, stdout } = captured({ json: true })
     terminal.result({ human: '', json: { ok: false } })
