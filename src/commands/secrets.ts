@@ -32,6 +32,8 @@ function setCommand(execute: Execute): Command {
       execute<SetOptions>('secrets set', async (app) => {
         const session = await app.open('secrets set', options, 'write')
         try {
+          const { requireSecretNames } = await import('../steps/index.js')
+          requireSecretNames(session.run, [name])
           const value = await readValue(app, session, options)
           const results = await lookAt(app, session, 'secrets set', ['signing-key'])
           const { setSecrets } = await import('../steps/index.js')
@@ -74,7 +76,8 @@ function rotateCommand(execute: Execute): Command {
       execute<SharedOptions>('secrets rotate', async (app) => {
         const session = await app.open('secrets rotate', options, 'write')
         try {
-          const { rotateSecrets, withNeeds } = await import('../steps/index.js')
+          const { requireSecretNames, rotateSecrets, withNeeds } = await import('../steps/index.js')
+          requireSecretNames(session.run, names)
           const before = await lookAt(app, session, 'secrets rotate', ['key', 'signing-key', 'identity', 'roles'])
           await approveRestart(app, session, options)
           const version = await rotateSecrets(session.run, before, names, (text) => app.terminal.info(text))

@@ -38,7 +38,7 @@ export { takeLock } from './lock.js'
 export { keyChanges, trustChanges } from './release-key.js'
 export { OtherTlsKey } from './router-call.js'
 export * from './run.js'
-export { listSecrets, rotateSecrets, type SecretsList, setSecrets } from './secrets.js'
+export { listSecrets, requireSecretNames, rotateSecrets, type SecretsList, setSecrets } from './secrets.js'
 export { requireProviderKeys } from './sealed-secrets.js'
 export { SmokeError } from './smoke-test.js'
 export {

@@ -1,6 +1,6 @@
 import { getKey } from '../azure/vault-key.js'
 import { UserError } from '../base/user-error.js'
-import type { ApiKeySource } from '../config/index.js'
+import { type ApiKeySource, didYouMean, suggest } from '../config/index.js'
 import { isProviderKey, maximumKeyLength } from '../seal/provider-values.js'
 import { deployStep } from './deploy-group.js'
 import type { RunResults } from './graph.js'
@@ -68,10 +68,8 @@ export async function setSecrets(
   values: Readonly<Record<string, string>>,
   note: Note
 ): Promise<number> {
-  for (const [name, value] of Object.entries(values)) {
-    requireNeeded(run, name)
-    if (!isProviderKey(value)) throw badValue(name)
-  }
+  requireSecretNames(run, Object.keys(values))
+  for (const [name, value] of Object.entries(values)) if (!isProviderKey(value)) throw badValue(name)
   const { vaultUri } = results.get('vault')
   const key = await getKey({ azure: run.azure, vaultUri, onWait: note }, run.config.key.name)
   if (key === undefined) throw noKey(run)
@@ -95,7 +93,7 @@ export async function setSecrets(
  * secrets: a rotation changes no digest.
  */
 export async function rotateSecrets(run: Run, results: Results, names: readonly string[], note: Note): Promise<number> {
-  for (const name of names) requireNeeded(run, name)
+  requireSecretNames(run, names)
   const { values, missing } = await run.providerKeys()
   const unread = missing.filter(({ name }) => names.includes(name))
   if (unread.length > 0) {
@@ -120,13 +118,26 @@ function sourceOf(run: Run, name: string): string {
   return apiKey.env === undefined ? `file ${apiKey.file}` : `variable ${apiKey.env}`
 }
 
-function requireNeeded(run: Run, name: string): void {
+/**
+ * Refuses names that the configuration has no use for, with what was probably meant. Needs nothing of the cloud, so it
+ * is asked first. Throws a `UserError` `secrets.unknown-name`.
+ */
+export function requireSecretNames(run: Pick<Run, 'config'>, names: readonly string[]): void {
   const needed = neededNames(run)
-  if (needed.includes(name)) return
-  throw new UserError('config', 'secrets.unknown-name', `"${name}" is no provider with apiKey in the configuration`, {
-    why: needed.length === 0 ? 'no provider has apiKey' : `those with apiKey: ${needed.join(', ')}`,
-    next: [`add providers.${name}.apiKey to confrouter.yaml`]
-  })
+  const name = names.find((each) => !needed.includes(each))
+  if (name === undefined) return
+  // The variable that a value comes from is at hand more often than the name of its provider.
+  const byVariable = needed.find((each) => run.config.providers[each]?.apiKey?.env === name)
+  const meant = didYouMean(byVariable ?? suggest(name, needed))
+  throw new UserError(
+    'config',
+    'secrets.unknown-name',
+    `"${name}" is no provider with apiKey in the configuration${meant}`,
+    {
+      why: needed.length === 0 ? 'no provider has apiKey' : `those with apiKey: ${needed.join(', ')}`,
+      next: [`add providers.${name}.apiKey to confrouter.yaml`]
+    }
+  )
 }
 
 function badValue(name: string): UserError {
