@@ -26,17 +26,28 @@ export interface ConfigProblem extends Origin {
 export class ConfigError extends UserError {
   readonly problems: readonly ConfigProblem[]
 
-  constructor(fileName: string, problems: readonly ConfigProblem[], next: readonly string[] = []) {
+  /** @param hasFile false where there is no file: then what is said to stand in it could only stand there */
+  constructor(fileName: string, problems: readonly ConfigProblem[], hasFile = true) {
     const sorted = [...problems].sort(byPlace)
     const count = sorted.length === 1 ? 'a problem' : `${sorted.length} problems`
     const inFile = sorted.some((problem) => problem.source === 'file')
-    super('config', 'config.invalid', `the configuration ${inFile ? `in ${fileName} ` : ''}has ${count}`, {
+    const isMissing = !hasFile && inFile
+    const problem = isMissing
+      ? `there is no ${fileName}, and the configuration without it has ${count}`
+      : `the configuration ${inFile ? `in ${fileName} ` : ''}has ${count}`
+    super('config', 'config.invalid', problem, {
       why: sorted.map(({ place, message }) => `${place}: ${message}`).join('\n'),
-      next
+      next: isMissing ? firstSteps : []
     })
     this.problems = sorted
   }
 }
+
+/** Advice for whoever has no file yet, or forgot `--local`. */
+const firstSteps = [
+  'confrouter init   (writes a commented confrouter.yaml)',
+  'confrouter up --local   (runs here, with no Azure account and no configuration; every other command takes --local too)'
+]
 
 /** What is missing has no line and comes after what is wrong. */
 const lastLine = Number.MAX_SAFE_INTEGER

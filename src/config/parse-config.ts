@@ -60,7 +60,7 @@ export function parseConfig(sources: ConfigSources): ParsedConfig {
   const merged = mergeLayers([...layers, defaultLayer(sources.defaults[cloud] ?? {})])
   const { config, problems: conflicts } = resolveConfig(merged, problems, file.originOf)
   if (problems.length + conflicts.length > 0) {
-    throw new ConfigError(sources.fileName, [...problems, ...conflicts], sources.text === undefined ? firstSteps : [])
+    throw new ConfigError(sources.fileName, [...problems, ...conflicts], sources.text !== undefined)
   }
   return { config, origins: originsOf(config, merged.origins) }
 }
@@ -78,12 +78,6 @@ function readLayers(sources: Omit<ConfigSources, 'defaults'>) {
     cloud: flags.raw.cloud ?? environment.raw.cloud ?? file.raw.cloud ?? builtInDefaults.cloud
   }
 }
-
-/** Advice for whoever has no file yet. */
-const firstSteps = [
-  'confrouter init   (writes a commented confrouter.yaml)',
-  'confrouter up --local   (runs here, with no Azure account and no configuration)'
-]
 
 function originsOf(config: Config, given: Readonly<Record<string, Origin>>): Readonly<Record<string, Origin>> {
   const origins: Record<string, Origin> = {}

@@ -226,6 +226,23 @@ describe('defaults of a cloud', () => {
     expect(config.providers['loopback']?.default).toBe(true)
   })
 
+  it('says first that there is no file, and names the way that needs none', () => {
+    const failure = (sources: Partial<ConfigSources>) => {
+      try {
+        parse(undefined, sources)
+      } catch (error) {
+        return error as ConfigError
+      }
+      throw new Error('it should have thrown')
+    }
+    const missing = failure({})
+    expect(missing.problem).toBe('there is no confrouter.yaml, and the configuration without it has 2 problems')
+    expect(missing.next.join()).toMatch(/confrouter init .*confrouter up --local/)
+    // A variable that is wrong is wrong with or without a file.
+    const variable = failure({ flags: { cloud: 'local' }, environment: { CONFROUTER_KEY_SIZE: '1' }, defaults: local })
+    expect([variable.problem, variable.next]).toEqual(['the configuration has a problem', []])
+  })
+
   it('do not reach another cloud', () => {
     expect(parse(minimal, { defaults: local }).config.containerGroup.port).toBe(8080)
   })
