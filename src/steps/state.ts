@@ -125,8 +125,10 @@ export interface StateFile {
 export async function openState(directory: string, name: string, cloud: string): Promise<StateFile> {
   await makeDirectory(directory)
   const file = stateFile(directory)
-  let state = (await readState(file)) ?? { version: 1, name, cloud, created: [] }
-  if (state.name !== name || state.cloud !== cloud) throw otherDeployment(directory, state, { name, cloud })
+  const before = await readState(file)
+  const isOurs = before?.name === name && before.cloud === cloud
+  if (before !== undefined && !isOurs && isInUse(before)) throw otherDeployment(directory, before, { name, cloud })
+  let state: State = before !== undefined && isOurs ? before : { version: 1, name, cloud, created: [] }
   let writing: Promise<unknown> = Promise.resolve()
   return {
     directory,
@@ -140,9 +142,16 @@ export async function openState(directory: string, name: string, cloud: string):
   }
 }
 
-/** Whose state directory it is; undefined if it is nobody's yet. */
+/** Whose state directory it is; undefined if it is nobody's yet, or if nothing is left of what was deployed from it. */
 export async function stateOwner(directory: string): Promise<Pick<State, 'name' | 'cloud'> | undefined> {
-  return readState(stateFile(directory))
+  const state = await readState(stateFile(directory))
+  return state !== undefined && isInUse(state) ? state : undefined
+}
+
+/** What `build` alone leaves, and what is left after `down`, can be made again and binds the folder to nobody. */
+function isInUse(state: State): boolean {
+  const { version: _v, name: _n, cloud: _c, image: _i, sidecar: _s, created, ...deployment } = state
+  return created.length > 0 || Object.values(deployment).some((value) => value !== undefined)
 }
 
 /** The router that was deployed from a state directory; undefined if none was. */
@@ -159,11 +168,25 @@ export function otherDeployment(
   wanted: { readonly name?: string; readonly cloud: string }
 ): UserError {
   const name = wanted.name ?? owner.name
+  const isOtherCloud = owner.cloud !== wanted.cloud
+  const ofOwner = owner.cloud === 'local' ? '--local' : `--cloud ${owner.cloud}`
+  const own = `${directory}-${isOtherCloud ? wanted.cloud : name}`
   return new UserError(
     'config',
     'state.other-deployment',
     `${directory} belongs to "${owner.name}" on ${owner.cloud}, not to "${name}" on ${wanted.cloud}`,
-    { next: [`use --state-dir ${directory}-${wanted.cloud} for this one`] }
+    {
+      why: 'a state directory holds one deployment on one cloud, and what is recorded of one must not be taken for another',
+      next: [
+        `export CONFROUTER_STATE_DIR=${own}   (a folder of its own for this one; or --state-dir)`,
+        ...(isOtherCloud
+          ? [
+              `confrouter status ${ofOwner}   (if the one on ${owner.cloud} was meant)`,
+              `confrouter down ${ofOwner}   (deletes that one, and the folder is free)`
+            ]
+          : [])
+      ]
+    }
   )
 }
 

@@ -99,7 +99,7 @@ export function failureDocument(failure: Failure, command: string): Readonly<Rec
  */
 function withFlags(next: string, flags: string): string {
   const command = aboutDeployment.exec(next)
-  if (command === null || flags === '' || next.includes(flags.trim()) || next.includes(' --local')) return next
+  if (command === null || flags === '' || next.includes(flags.trim()) || / --(?:local|cloud)\b/.test(next)) return next
   return `${command[1]}${flags}${command[2]}${command[3]}`
 }
 

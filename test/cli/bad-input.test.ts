@@ -146,12 +146,16 @@ describe('usage errors with --json', () => {
 
 describe('init', () => {
   it('writes a file that works on loopback too, and leaves its registry alone', async () => {
-    await workspace.run('init')
+    const { stdout } = await workspace.run('init')
+    expect(stdout).toMatch(/next: set subscription .*\nnext: put OPENAI_API_KEY .*`up --local`/)
     const { OPENAI_API_KEY: _key, ...environment } = workspace.environment
     expect(environment).not.toHaveProperty('OPENAI_API_KEY')
     await workspace.write('.env', 'OPENAI_API_KEY=sk-not-a-real-key\n')
     const { document } = await workspace.json('up', '--local', '--no-smoke')
     expect(document['image']).toMatch(/^confrouter\.local\/router@/)
+    // The folder belongs to the deployment on this machine now: a file for Azure needs another one.
+    const other = await workspace.json('init', '--config', 'other.yaml')
+    expect(other.document['next'].join()).toContain('export CONFROUTER_STATE_DIR=.confrouter-azure')
   }, 60_000)
 
   it('writes a starter file once and never over another', async () => {
