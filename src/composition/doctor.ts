@@ -15,6 +15,7 @@ import {
   type Machine,
   machineChecks,
   portCheck,
+  recordedAmbient,
   toolChecks
 } from '../steps/index.js'
 import { localEnvironment, runningEmulator } from './local-cloud.js'
@@ -34,9 +35,10 @@ export async function openDoctor(
   const sources = { text, fileName, flags: flagsOf(options), environment, otherVariables }
   const cloud = cloudOf(sources, options)
   const emulator = cloud === 'local' ? await runningEmulator(stateDir) : undefined
+  const { kept } = await recordedAmbient(stateDir).catch(() => ({ kept: [] }))
   const config = once(() => {
     if (cloud !== 'local') return parseConfig({ ...sources, defaults: {} }).config
-    const { fixed, defaults } = loopbackConfig(emulator ?? notStarted, environment)
+    const { fixed, defaults } = loopbackConfig(emulator ?? notStarted, environment, kept)
     return parseConfig({ ...sources, flags: { ...sources.flags, ...fixed }, defaults }).config
   })
   const azure = once(async () => {

@@ -17,11 +17,13 @@ import {
   otherDeployment,
   type PlatformTrust,
   type ProviderKeys,
+  recordedAmbient,
   type Run,
   stateOwner,
   takeLock,
   type TrustChange
 } from '../steps/index.js'
+import { ambientOf, bringsProvider, rememberAmbient } from './ambient-provider.js'
 import { registryStore } from './registry-store.js'
 import { emulatorControl, ensureEmulator, localEnvironment, runningEmulator } from './local-cloud.js'
 import { readAssets } from './package-files.js'
@@ -64,6 +66,7 @@ export async function openSession(
   const draft = draftConfig(sources)
   const stateDir = options.stateDir ?? '.confrouter'
   await refuseOtherCloud(stateDir, draft.cloud)
+  const recorded = await recordedAmbient(stateDir)
   const release = access === 'write' ? await takeLock(stateDir, command, new Date(), say) : () => Promise.resolve()
   try {
     const loopback =
@@ -74,14 +77,16 @@ export async function openSession(
               { stateDir, ...draft.emulator, faults: environment['CONFROUTER_EMULATOR_FAULTS'] },
               signal
             ),
-            environment
+            environment,
+            recorded.kept
           )
         : undefined
-    const { config } = parseConfig({
+    const parsed = parseConfig({
       ...sources,
       flags: { ...sources.flags, ...loopback?.fixed },
       defaults: loopback?.defaults ?? {}
     })
+    const { config } = parsed
     const cloud = loopback ?? realCloud(config, { stateDir, configFile, environment, signal, auth: authOf(options) })
     const accepted = new Set(
       [options.acceptHostData, options.acceptAuthority?.replace(/\/$/, '')].filter((value) => value !== undefined)
@@ -91,10 +96,16 @@ export async function openSession(
       accepted.has(change.to) || (change.what === 'conditions of release' && options.acceptHostData !== undefined)
     const asks = !cloud.simulated || asksOnLoopback === true
     let providerKeys: Promise<ProviderKeys> | undefined
+    const state = await openState(stateDir, config.name, config.cloud)
+    if (loopback !== undefined && access !== 'read') {
+      const ambient = ambientOf(parsed, environment, recorded)
+      if (ambient.warning !== undefined) say(ambient.warning)
+      if (access === 'write') await rememberAmbient(state, ambient)
+    }
     const run: Run = {
       config,
       azure: openAzure(cloud.azure, config.subscription, signal, noteToStep),
-      state: await openState(stateDir, config.name, config.cloud),
+      state,
       policyDirectory: join(stateDir, 'policy'),
       imageStore: { ...cloud.images, hashCache: join(stateDir, 'root-hashes.json') },
       assets: await readAssets(),
@@ -210,11 +221,12 @@ export function flagsOf({ cloud, local, engine, strategy }: SharedOptions): Conf
 
 async function loopbackCloud(
   emulator: EmulatorEnvironment,
-  environment: Environment
+  environment: Environment,
+  keptProviders: readonly string[]
 ): Promise<Cloud & { readonly fixed: ConfigFlags }> {
   return {
     azure: await localEnvironment(emulator),
-    ...loopbackConfig(emulator, environment),
+    ...loopbackConfig(emulator, environment, keptProviders),
     images: layoutStore(emulator.imageLayout),
     trust: {
       roots: { arkSha256: [parseSha256Hex(emulator.amdRootSha256, 'root of the emulator')] },
@@ -227,12 +239,17 @@ async function loopbackCloud(
   }
 }
 
-/** What the configuration is on loopback, whatever it says and where it says nothing. */
+/**
+ * What the configuration is on loopback, whatever it says and where it says nothing.
+ *
+ * @param keptProviders what the environment brought before and whose key is sealed
+ */
 export function loopbackConfig(
   emulator: Pick<EmulatorEnvironment, 'subscriptionId' | 'sidecarImage' | 'loopbackProvider'>,
-  environment: Environment
+  environment: Environment,
+  keptProviders: readonly string[]
 ): { readonly fixed: ConfigFlags; readonly defaults: ConfigDefaults } {
-  const hasOpenAiKey = (environment['OPENAI_API_KEY'] ?? '') !== ''
+  const hasOpenAiKey = bringsProvider(environment, keptProviders)
   return {
     // Whatever a file for Azure says: on loopback there is one subscription and one place for images.
     fixed: {

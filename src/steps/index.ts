@@ -45,6 +45,7 @@ export {
   type Generation,
   openState,
   otherDeployment,
+  recordedAmbient,
   type State,
   type StateFile,
   recordedDeployment,

@@ -98,6 +98,8 @@ export interface State {
   readonly deployed?: { readonly hostData: string; readonly sealedSecrets: string }
   /** The newest signed bundle, and by name where each value came from: see sealed-secrets.ts. */
   readonly secrets?: { readonly bundle: string; readonly marks: Readonly<Record<string, string>> }
+  /** On loopback: providers that are there because their variable was in the environment, not in a file. */
+  readonly ambientProviders?: readonly string[]
   /** The group that serves. */
   readonly active?: Generation
   /** The one before it, which `rollback` goes back to. */
@@ -150,8 +152,21 @@ export async function stateOwner(directory: string): Promise<Pick<State, 'name' 
 
 /** What `build` alone leaves, and what is left after `down`, can be made again and binds the folder to nobody. */
 function isInUse(state: State): boolean {
-  const { version: _v, name: _n, cloud: _c, image: _i, sidecar: _s, created, ...deployment } = state
+  const { version: _v, name: _n, cloud: _c, image: _i, sidecar: _s, ambientProviders: _a, ...deployed } = state
+  const { created, ...deployment } = deployed
   return created.length > 0 || Object.values(deployment).some((value) => value !== undefined)
+}
+
+/** Providers that the environment brought and whose key is sealed, and whether anything is deployed. */
+export async function recordedAmbient(
+  directory: string
+): Promise<{ readonly kept: readonly string[]; readonly isDeployed: boolean }> {
+  const state = await readState(stateFile(directory))
+  const marks = state?.secrets?.marks ?? {}
+  return {
+    kept: (state?.ambientProviders ?? []).filter((name) => Object.hasOwn(marks, name)),
+    isDeployed: state?.deployed !== undefined
+  }
 }
 
 /** The router that was deployed from a state directory; undefined if none was. */
