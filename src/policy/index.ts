@@ -12,6 +12,7 @@ export { type FragmentImport, type FrameVersion, openDoorHostData } from './fram
 export {
   generatePolicies,
   type GroupPolicy,
+  hasNoSidecars,
   type PolicyInput,
   type PolicyOptions,
   templateNeeds,
@@ -55,7 +56,7 @@ export {
   type ReleasePolicy,
   sameReleasePolicy
 } from './release-policy.js'
-export { openGuest } from './guest.js'
+export { type GuestOptions, openGuest } from './guest.js'
 export { comparePolicies, type ComparisonFinding, describeFinding, type PolicyComparison } from './policy-comparison.js'
 export { type ExplainedContainer, explainPolicy, type PolicyExplanation } from './policy-explanation.js'
 export { policyOfFile } from './policy-text.js'

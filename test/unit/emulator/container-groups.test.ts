@@ -163,6 +163,20 @@ describe('container groups, driven by the real SDK client', () => {
     expect(later.status).toBe(404)
   })
 
+  it('asks for no infrastructure fragment where the group is tagged to run without the platform’s sidecars', async () => {
+    const group: TestGroup = { containers: [{ name: 'app', image }], policy: { excludeDefaultFragments: true } }
+    const body = sdkGroup(withPolicy(groupTemplate(group), (await policyOf(layout, group)).base64))
+    const createTagged = (name: string, tags: Record<string, string>) =>
+      clients.containers.containerGroups.beginCreateOrUpdateAndWait('rg', name, { ...body, tags }, quickPoll)
+    const tagged = await createTagged('tagged', { 'Annotate-zero-sidecar': 'True' })
+    expect(tagged.instanceView?.state).toBe('Running')
+    await remove('tagged')
+    await expect(createTagged('untagged', { other: 'True' })).rejects.toThrow(/state 'Failed'/)
+    const events = JSON.stringify(await clients.containers.containerGroups.get('rg', 'untagged'))
+    expect(events).toContain('infrastructure-container')
+    await remove('untagged')
+  })
+
   it('starts nothing when a layer is not in the policy, and says so in ACI’s words', async () => {
     const port = await freePort()
     const other = await buildScriptImage(layout, 'other', `${echoScript}\n// changed`)

@@ -1,4 +1,4 @@
-import { type CcePolicy, openGuest } from '../../../policy/index.js'
+import { type CcePolicy, type GuestOptions, openGuest } from '../../../policy/index.js'
 import type { ContainerSpec } from './group-spec.js'
 import type { PulledImage } from './image-store.js'
 
@@ -28,8 +28,11 @@ export interface AdmissionRequest {
 /**
  * Asks the guest of one container group. Nothing of a container exists on disk before it has been admitted.
  */
-export function createAdmission(policy: CcePolicy): (request: AdmissionRequest) => AdmittedContainer {
-  const guest = openGuest(policy)
+export function createAdmission(
+  policy: CcePolicy,
+  options: GuestOptions = {}
+): (request: AdmissionRequest) => AdmittedContainer {
+  const guest = openGuest(policy, options)
   return ({ spec, image, platformEnv }) => {
     const layers = image.layers.map(({ rootHash }) => rootHash)
     const answer = guest.start({ start: spec, image: { config: image.config, layers }, platformEnv })

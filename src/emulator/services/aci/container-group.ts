@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { parseCcePolicy } from '../../../policy/index.js'
+import { hasNoSidecars, parseCcePolicy } from '../../../policy/index.js'
 import { decodeBase64, utf8 } from '../../../base/encoding.js'
 import { createAdmission, PolicyDenial } from './admission.js'
 import { endRecordedProcess } from './container-process.js'
@@ -107,7 +107,8 @@ export class GroupRuntime {
       hasIdentity: spec.identityIds.length > 0,
       ccePolicy: spec.ccePolicy
     }
-    const admit = createAdmission(parseCcePolicy(utf8.decode(decodeBase64(spec.ccePolicy, 'ccePolicy'))))
+    const policy = parseCcePolicy(utf8.decode(decodeBase64(spec.ccePolicy, 'ccePolicy')))
+    const admit = createAdmission(policy, { hasNoSidecars: hasNoSidecars({ tags: spec.tags }) })
     const admitted: { container: string; supervisor: Supervisor }[] = []
     for (const container of spec.containers) {
       const supervisor = await blaming(container.name, () => this.#admit(container, spec, guest, admit, signal))

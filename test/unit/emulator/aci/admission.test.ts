@@ -76,6 +76,16 @@ describe('the admission of a container group', () => {
     )
   })
 
+  it('needs no infrastructure fragment where the group has none of the platform’s sidecars, but the pause container', () => {
+    const policy = parseCcePolicy(policyText({ excludeDefaultFragments: true }))
+    const admit = createAdmission(policy, { hasNoSidecars: true })
+    expect(admit({ spec, image, platformEnv: {} })).toMatchObject({ argv: ['/app'] })
+    const other = parseCcePolicy(policyText({ excludeDefaultFragments: true }).replace('"/pause"', '"/other"'))
+    expect(() => createAdmission(other, { hasNoSidecars: true })({ spec, image, platformEnv: {} })).toThrow(
+      /pause-container/
+    )
+  })
+
   it('is refused when the only fragment is somebody else’s', () => {
     const other = policyText().replace('aci-cc-infra-fragment', 'another-fragment')
     expect(() => admitWith(other)).toThrow(/infrastructure-container.*denied by policy/s)
