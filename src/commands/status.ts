@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander'
-import type { ChainLink, Look, TrustAnswer } from '../steps/index.js'
+import type { ChainLink, Look, State, TrustAnswer, UpgradeState } from '../steps/index.js'
 import type { Execute, Session } from './app.js'
 import { type SharedOptions, withDeployment } from './options.js'
 
@@ -28,7 +28,9 @@ export function statusCommand(execute: Execute): Command {
         const look = await lookAt(session.run, allSteps, { trust: options.trust === true })
         const inOrder = isInOrder(session, look)
         if (!inOrder) app.exitWith(differences)
-        app.terminal.result({ human: inWords(session, look, inOrder), json: document(session, look, inOrder) })
+        const flag = session.run.simulated ? ' --local' : ''
+        const human = statusText(session.run.state.get(), look, { inOrder, flag })
+        app.terminal.result({ human, json: document(session, look, inOrder) })
         const unchecked = look.chain.find(({ outcome }) => outcome === 'unchecked')
         if (inOrder && unchecked !== undefined) app.exitWith(couldNotCheck)
       } finally {
@@ -50,13 +52,17 @@ function isInOrder({ run }: Session, { list, chain, trust }: Look): boolean {
   )
 }
 
-function inWords({ run }: Session, { list, chain, trust }: Look, inOrder: boolean): string {
-  const { endpoint, tlsEndpoint, upgrade } = run.state.get()
+/** What is seen, for people: an open upgrade first, since it explains what differs below. */
+export function statusText(
+  { endpoint, tlsEndpoint, upgrade }: Pick<State, 'endpoint' | 'tlsEndpoint' | 'upgrade'>,
+  { list, chain, trust }: Look,
+  { inOrder, flag }: { readonly inOrder: boolean; readonly flag: string }
+): string {
   const endpoints = [...new Set([endpoint, tlsEndpoint])].filter((each) => each !== undefined)
   const width = Math.max(...list.map(({ title }) => title.length), ...chain.map(({ id }) => id.length)) + 2
-  const flag = run.simulated ? ' --local' : ''
   const row = (word: string, title: string, reason: string) => `${word.padEnd(8)}${title.padEnd(width)}${reason}`
   return [
+    ...(upgrade === undefined ? [] : upgradeRows(upgrade, flag)),
     ...list.flatMap(({ title, action, reason, properties }) => [
       row(words[action], title, reason),
       ...properties.map(
@@ -67,17 +73,25 @@ function inWords({ run }: Session, { list, chain, trust }: Look, inOrder: boolea
     ...chain.flatMap((link) => chainRows(link, row)),
     ...(trust.length === 0 ? [] : ['', 'trust']),
     ...trust.flatMap((answer) => trustRows(answer, row, flag)),
-    ...(upgrade === undefined
-      ? []
-      : [
-          '',
-          `an ${upgrade.direction === 'upgrade' ? 'upgrade' : 'unfinished rollback'} is open, next phase: ${upgrade.phase}`
-        ]),
     '',
     inOrder
       ? `up to date${endpoints.length === 0 ? '' : `: ${endpoints.join(', ')}`}`
       : `not up to date; next: ${trust.find((answer) => !answer.inOrder)?.next[0] ?? 'confrouter up'}${flag}`
   ].join('\n')
+}
+
+function upgradeRows({ direction, from, to, openedAt, phase, failure }: UpgradeState, flag: string): readonly string[] {
+  const what = direction === 'upgrade' ? 'an upgrade' : 'a rollback'
+  return [
+    `${what} is open since ${openedAt}, next phase: ${phase}`,
+    `          from ${from.hostData} (${from.group})`,
+    `          to   ${to.hostData} (${to.group})`,
+    ...(failure === undefined ? [] : [`          the last attempt ended: ${failure}`]),
+    `          next: confrouter up${flag}   (goes on)`,
+    `          next: confrouter rollback${flag} --reason TEXT   (takes it back)`,
+    '          what differs below may be of it',
+    ''
+  ]
 }
 
 type Row = (word: string, title: string, reason: string) => string

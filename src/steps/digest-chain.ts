@@ -11,6 +11,7 @@ import { activeNaming } from './generation.js'
 import { type Place, wantedPlaces } from './places.js'
 import type { Run } from './run.js'
 import { fetchFor } from './smoke-checks.js'
+import type { State } from './state.js'
 import type { ObservedTrust } from './trust-chain.js'
 
 /** One link of the digest chain of what runs now. */
@@ -36,7 +37,10 @@ export async function digestChain(run: Run, { group, key }: ObservedTrust): Prom
   if (group === undefined) return []
   const hostData = hostDataOfGroup(group)
   const links: readonly (readonly [Pick<ChainLink, 'id' | 'link'>, () => Promise<Outcome> | Outcome])[] = [
-    [{ id: 'recorded', link: 'host data recorded = host data of the group' }, () => recordedLink(run, hostData)],
+    [
+      { id: 'recorded', link: 'host data recorded = host data of the group' },
+      () => recordedLink(run.state.get(), hostData)
+    ],
     [
       { id: 'image', link: 'layers of the router image in the group = layers in its policy' },
       () => imageLink(run, group, 'router')
@@ -84,15 +88,20 @@ function compared(from: string, to: string, isEqual: boolean, wrong: string): Ou
   return { outcome: isEqual ? 'match' : 'mismatch', from, to, says: isEqual ? 'the same' : wrong }
 }
 
-function recordedLink(run: Run, hostData: string | undefined): Outcome {
-  const { active, deployed } = run.state.get()
+/** What was recorded against what runs. One's own open upgrade is no stranger: between two phases the group is ahead of the record. */
+export function recordedLink(
+  { active, deployed, upgrade }: Pick<State, 'active' | 'deployed' | 'upgrade'>,
+  hostData: string | undefined
+): Outcome {
   const recorded = active?.hostData ?? deployed?.hostData
   if (recorded === undefined) return unchecked('no deployment is recorded here')
   return compared(
     recorded,
     hostData ?? '(no policy)',
     recorded === hostData,
-    'somebody deployed another policy than the one that was recorded here'
+    upgrade !== undefined && upgrade.to.hostData === hostData
+      ? `the open ${upgrade.direction} has deployed it and is not finished, next phase: ${upgrade.phase}`
+      : 'somebody deployed another policy than the one that was recorded here'
   )
 }
 

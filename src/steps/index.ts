@@ -49,7 +49,8 @@ export {
   type State,
   type StateFile,
   recordedDeployment,
-  stateOwner
+  stateOwner,
+  type UpgradeState
 } from './state.js'
 export { recordedAddresses } from './recorded-addresses.js'
 export { describeSoftDeleted, type SoftDeleted, type SoftDeletedChoice, softDeletedNames } from './soft-deleted.js'
