@@ -48,7 +48,7 @@ export async function deployGroup(
   const { text: sealedSecrets, secrets } = target.bundle
   const { hostData } = target
   // Recorded before the deployment, so that the group can be compared with it after a kill.
-  await run.state.update((state) => ({ ...state, deployed: { hostData, sealedSecrets } }))
+  await run.state.update((state) => ({ ...state, deployed: { hostData } }))
   const isResumable = target.isReplica !== true
   try {
     await submit(run, place, { templateText, sealedSecrets, isResumable }, note)

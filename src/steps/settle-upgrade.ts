@@ -74,7 +74,11 @@ export async function abandonUpgrade(
   await run.state.update(({ upgrade: _closed, deployed, ...state }) => ({
     ...state,
     // What the old group was deployed with, so that it is not taken for one with other keys.
-    ...(active === undefined ? (deployed === undefined ? {} : { deployed }) : { deployed: deployedOf(active) }),
+    ...(active === undefined
+      ? deployed === undefined
+        ? {}
+        : { deployed }
+      : { deployed: { hostData: active.hostData } }),
     history: [
       ...(state.history ?? []),
       {
@@ -86,10 +90,6 @@ export async function abandonUpgrade(
       }
     ].slice(-50)
   }))
-}
-
-function deployedOf({ hostData, sealedSecrets }: { readonly hostData: string; readonly sealedSecrets: string }) {
-  return { hostData, sealedSecrets }
 }
 
 /** Aims an upgrade whose old group is gone at another measurement, from its first phase on. */

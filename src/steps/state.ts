@@ -94,8 +94,8 @@ export interface State {
   readonly regions?: readonly string[]
   readonly image?: { readonly inputs: string; readonly reference: string }
   readonly sidecar?: { readonly reference: string; readonly pinned: string }
-  /** What the last deployment was made with; the secrets are sealed to the released key. */
-  readonly deployed?: { readonly hostData: string; readonly sealedSecrets: string }
+  /** What the last deployment was made with, recorded before it was submitted. */
+  readonly deployed?: { readonly hostData: string }
   /** The newest signed bundle, and by name where each value came from: see sealed-secrets.ts. */
   readonly secrets?: { readonly bundle: string; readonly marks: Readonly<Record<string, string>> }
   /** On loopback: providers that are there because their variable was in the environment, not in a file. */

@@ -152,7 +152,7 @@ suite(`the manual procedure by the real az, and confrouter after it${hasAz ? '' 
       const first = await space.json('up')
       expect(first.document).toMatchObject({ ok: true, changed: true })
       const { sealedSecrets } = (JSON.parse(await space.read('.confrouter/state.json')) as Document)[
-        'deployed'
+        'active'
       ] as Document
       await az('container', 'delete', '-y', '-g', group, '-n', 'az-router')
       await expect(az('container', 'show', '-g', group, '-n', 'az-router')).rejects.toThrow(/ResourceNotFound/)

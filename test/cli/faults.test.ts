@@ -30,7 +30,7 @@ describe('a tampered policy', () => {
       layer.replace(/^./, (digit) => (digit === '0' ? '1' : '0'))
     )
     properties.confidentialComputeProperties.ccePolicy = Buffer.from(tampered).toString('base64')
-    const sealedSecrets = JSON.parse(await workspace.read('.confrouter/state.json')).deployed.sealedSecrets
+    const sealedSecrets = JSON.parse(await workspace.read('.confrouter/state.json')).active.sealedSecrets
     await deleteContainerGroup(azure, group, group)
     const deployment = { resourceGroup: group, name: 'tampered', template, parameters: { sealedSecrets } }
     await expect(deployTemplate(azure, deployment, noResume)).rejects.toMatchObject({ fault: 'cloud' })

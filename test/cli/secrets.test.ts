@@ -95,7 +95,7 @@ describe('the provider keys of a deployment', () => {
     const { signingKey, files } = await digests()
     if (signingKey === undefined || 'unusable' in signingKey) throw new Error('no signing key')
     const signer = /CONFROUTER_SECRETS_SIGNER=([\w-]{43})/.exec(files[0] ?? '')?.[1] ?? ''
-    const bundle = await readSignedSecrets((await state())['deployed'].sealedSecrets, {
+    const bundle = await readSignedSecrets((await state())['active'].sealedSecrets, {
       signer,
       deployment: 'confrouter'
     })

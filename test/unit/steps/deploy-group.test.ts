@@ -44,7 +44,7 @@ async function observe(
     identity: { id: '/id' }
   }
   const results = { get: (id: keyof typeof outputs) => outputs[id] } as unknown as Results
-  const deployed = { hostData: outputs.policy.hostData, sealedSecrets: bundle.text }
+  const deployed = { hostData: outputs.policy.hostData }
   const run = secretsRun({
     group: view,
     values: changed.keys ?? { openai: 'k' },

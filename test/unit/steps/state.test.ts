@@ -44,7 +44,7 @@ describe('openState', () => {
 
   it.each([
     ['something created', { created: ['id'] }],
-    ['a deployment', { deployed: { hostData: 'aa', sealedSecrets: '' } }],
+    ['a deployment', { deployed: { hostData: 'aa' } }],
     ['sealed keys', { secrets: { bundle: 'b', marks: {} } }],
     ['an address', { endpoint: 'http://127.0.0.1:1' }]
   ])('takes a state with %s for one in use', async (_name, more) => {
