@@ -22,9 +22,12 @@ export function checkRelease(release: Release): readonly string[] {
   ]
 }
 
-function sourceProblems({ source }: Release): string[] {
-  if (source.commit !== null || !source.dirty) return []
-  return ['source.dirty is true, and there is no source.commit that something could differ from']
+/** Earlier releases have false beside a commit that is not known, where null is meant. */
+function sourceProblems({ source: { commit, dirty } }: Release): string[] {
+  if (commit === null && dirty === true) {
+    return ['source.dirty is true, and there is no source.commit that something could differ from']
+  }
+  return commit !== null && dirty === null ? [`source.dirty is null, and source.commit is ${commit}`] : []
 }
 
 function imageProblems({ image, layers }: Release): string[] {

@@ -2,7 +2,7 @@ import { parseOciDigest, parseSha256Hex, type OciDigest, type Sha256Hex } from '
 import { isJsonObject } from '../base/json.js'
 import { UserError } from '../base/user-error.js'
 import { parseReference } from '../image/index.js'
-import { printable } from '../verify/check.js'
+import { printable, shown } from '../verify/check.js'
 import { list, object, oneOf, optional, type Reader, text } from '../verify/shape.js'
 import { parseStrictJson } from '../verify/strict-json.js'
 import {
@@ -104,6 +104,12 @@ const pinnedReference: Reader<string> = withoutLogin(
   })
 )
 
+const trueFalseOrNull: Reader<boolean | null> = (value, path, problems) => {
+  if (value === null || typeof value === 'boolean') return value
+  problems.push(`${path} must be true, false or null, got ${shown(value)}`)
+  return undefined
+}
+
 const source: Reader<ReleaseSource> = object<ReleaseSource>({
   repository: nullOr(
     withoutLogin(
@@ -114,7 +120,7 @@ const source: Reader<ReleaseSource> = object<ReleaseSource>({
     )
   ),
   commit: nullOr(matching('40 lower-case hex characters, or null', 40, commitPattern())),
-  dirty: oneOf(true, false),
+  dirty: trueFalseOrNull,
   version: nullOr(matching('a version, or null', 128, versionPattern()))
 })
 

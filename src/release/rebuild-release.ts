@@ -102,7 +102,7 @@ function requireReproducible({ source, image, policy }: Release): string {
     })
   }
   if (policy !== null) requireKnownEngine(policy)
-  if (source.commit === null || source.dirty) {
+  if (source.commit === null || source.dirty !== false) {
     const problem = source.commit === null ? 'names no commit' : 'was made from a changed work tree'
     throw new UserError('machine', 'reproduce.source-unknown', `this release ${problem}`, {
       why: 'there is no source that everybody has to build it from',

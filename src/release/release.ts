@@ -39,8 +39,8 @@ export interface ReleaseSource {
   readonly repository: string | null
   /** 40 lower-case hex characters. */
   readonly commit: string | null
-  /** True if image or policy may hold something that the commit does not. */
-  readonly dirty: boolean
+  /** True if image or policy may hold something that the commit does not; null exactly where there is no commit to differ from. */
+  readonly dirty: boolean | null
   readonly version: string | null
 }
 

@@ -40,7 +40,7 @@ export function routerLabels(version: string, { repository, commit, dirty }: Rel
   return {
     version,
     ...(repository === null ? {} : { source: repository }),
-    ...(commit === null || dirty ? {} : { revision: commit })
+    ...(commit === null || dirty !== false ? {} : { revision: commit })
   }
 }
 

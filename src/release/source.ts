@@ -27,15 +27,20 @@ export async function describeSource(question: SourceQuestion): Promise<ReleaseS
   if (!builtHere) {
     const version = match(labels['org.opencontainers.image.version'], versionPattern())
     const repository = publicUrl(labels['org.opencontainers.image.source'] ?? '') ?? null
-    return { repository, commit: revision, dirty: false, version }
+    return { repository, commit: revision, dirty: cleanIfKnown(revision), version }
   }
   const described = await describePackage(packageFolder)
   const checkout = await readCheckout(packageFolder, signal)
-  if (checkout.kind === 'none') return { ...described, commit: revision, dirty: false }
+  if (checkout.kind === 'none') return { ...described, commit: revision, dirty: cleanIfKnown(revision) }
   const isStale = program !== undefined && (await isOlderThanSource(program, packageFolder))
   // A native build labels its image with the commit: one with another label is not what the commit gives.
   const isOther = program !== undefined && question.labels !== undefined && revision !== checkout.commit
   return { ...described, commit: checkout.commit, dirty: checkout.changed.length > 0 || isStale || isOther }
+}
+
+/** Only an unchanged tree labels its image; of what has no commit nobody can say whether it was changed. */
+function cleanIfKnown(revision: string | null): false | null {
+  return revision === null ? null : false
 }
 
 /** Repository and version from package.json; the repository as a URL without credentials. */

@@ -198,7 +198,7 @@ describe('confrouter verify', () => {
     const measured = await workspace.json('verify', '--local', '--release', 'release.json', '--image', image.reference)
     expect(measured.document).toMatchObject({ verdict: 'trusted', hostData })
     const source = JSON.parse(await workspace.read('release.json')).source
-    if (source.commit !== null && !source.dirty) return
+    if (source.commit !== null && source.dirty === false) return
     const rebuilt = await workspace.json(...alone, '--rebuild')
     expect({ code: rebuilt.code, error: rebuilt.document.error.code }).toEqual({
       code: 4,

@@ -61,7 +61,7 @@ describe('parseRelease', () => {
       'source.commit must be 40 lower-case hex characters, or null, got'
     ],
     ['a short commit', (r) => (r.source.commit = 'abc'), 'source.commit must be 40'],
-    ['a word for dirty', (r) => (r.source.dirty = 'no'), 'source.dirty must be true or false, got "no"'],
+    ['a word for dirty', (r) => (r.source.dirty = 'no'), 'source.dirty must be true, false or null, got "no"'],
     [
       'a login in the repository',
       (r) => (r.source.repository = 'https://u:p@github.com/x/y'),

@@ -219,6 +219,11 @@ describe('checkRelease', () => {
       ['source.dirty is true, and there is no source.commit']
     ],
     [
+      'a commit of which nobody says whether the tree was that commit',
+      (r) => (r.source.dirty = null),
+      ['source.dirty is null, and source.commit is']
+    ],
+    [
       'more diff ids than root hashes',
       (r) => r.layers[0].diffIds.push(r.layers[0].diffIds[0]),
       ['layers[0] has 2 diffIds for 1 rootHashes']
@@ -526,6 +531,9 @@ describe('rebuildRelease', () => {
       const code = 'reproduce.source-unknown'
       expect(await refusal(altered((r) => (r.source.commit = null)))).toMatchObject({ code })
       expect(await refusal(altered((r) => (r.source.dirty = true)))).toMatchObject({ code })
+      expect(await refusal(altered((r) => Object.assign(r.source, { commit: null, dirty: null })))).toMatchObject({
+        code
+      })
     })
 
     it('a policy of az confcom', async () => {

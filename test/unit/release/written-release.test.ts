@@ -183,7 +183,7 @@ describe('the source of a release', () => {
     rmSync(join(inner, '.git'), { recursive: true })
     const installed = join(outer, 'node_modules', 'confrouter')
     cpSync(inner, installed, { recursive: true })
-    expect(await sourceOf(installed)).toEqual({ repository, commit: null, dirty: false, version: '1.2.3' })
+    expect(await sourceOf(installed)).toEqual({ repository, commit: null, dirty: null, version: '1.2.3' })
   })
 
   it('is not where variables of a git hook lead', async () => {
@@ -207,11 +207,11 @@ describe('the source of a release', () => {
     const checkout = await makeCheckout()
     rmSync(join(checkout, '.git'), { recursive: true })
     git(checkout, 'init', '--quiet')
-    expect(await sourceOf(checkout)).toMatchObject({ commit: null, dirty: false })
+    expect(await sourceOf(checkout)).toMatchObject({ commit: null, dirty: null })
     const path = process.env['PATH']
     process.env['PATH'] = ''
     try {
-      expect(await sourceOf(checkout)).toMatchObject({ commit: null, dirty: false })
+      expect(await sourceOf(checkout)).toMatchObject({ commit: null, dirty: null })
     } finally {
       process.env['PATH'] = path
     }
@@ -246,7 +246,7 @@ describe('the source of a release', () => {
     expect(await sourceOf(checkout, withLabels({ 'org.opencontainers.image.revision': 'main' }))).toEqual({
       repository: null,
       commit: null,
-      dirty: false,
+      dirty: null,
       version: null
     })
     const { release } = await releasedDeployment({ checkout, change: withLabels({}) })
