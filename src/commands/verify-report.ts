@@ -10,6 +10,7 @@ import type { Pin } from './verify-pin.js'
 import { valuesToRead } from './verify-release.js'
 import { drawChain } from './verify-tree.js'
 import type { TrustSource } from './verify-trust.js'
+import { waiversOf } from './verify-waivers.js'
 
 /** What a verification of a router came to, with what it was held against. */
 export interface Outcome {
@@ -30,6 +31,7 @@ export function report(app: App, outcome: Outcome): void {
     command: 'verify',
     ...documentOf(outcome)
   }
+  for (const waiver of waiversOf(outcome.verdict.checks, outcome.trust.policy)) app.terminal.caution(waiver)
   const human = options.quiet === true ? verdictLine(outcome, app) : everything(outcome, app)
   if (isTrusted(outcome)) {
     app.terminal.result({ human, json: document })

@@ -73,6 +73,8 @@ export interface Terminal {
   /** @param title the heading; undefined where the tasks go on under the one before */
   progress(title: string | undefined, tasks: readonly ProgressTask[]): ProgressView
   warn(text: string): void
+  /** A warning that `--quiet` leaves: of a check that was given up. */
+  caution(text: string): void
   info(text: string): void
   debug(text: string): void
   confirm(confirmation: Confirmation): Promise<boolean>
@@ -114,6 +116,11 @@ export function createTerminal(options: TerminalOptions): Terminal {
   const summarize = (document: JsonObject) => {
     const file = options.summarize?.(markdownSummary(document), (text) => say(`warning: ${printable(text)}`))
     if (file !== undefined) say(uploadSummaryLine(file))
+  }
+
+  const warn = (text: string) => {
+    say(`${styles.stderr.yellow('warning:')} ${printable(text)}`)
+    annotate({ level: 'warning', text })
   }
 
   return {
@@ -161,10 +168,9 @@ export function createTerminal(options: TerminalOptions): Terminal {
       return view
     },
     warn: (text) => {
-      if (quiet) return
-      say(`${styles.stderr.yellow('warning:')} ${printable(text)}`)
-      annotate({ level: 'warning', text })
+      if (!quiet) warn(text)
     },
+    caution: warn,
     info: (text) => {
       if (!quiet) say(printable(text))
     },

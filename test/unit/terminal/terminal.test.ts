@@ -60,6 +60,12 @@ describe('lines', () => {
     expect(texts({ json: true })).toBe('warning: w\ni\n')
   })
 
+  it('are written with --quiet too where a check was given up', () => {
+    const { terminal, stdout, stderr } = captured({ quiet: true })
+    terminal.caution('not compared')
+    expect([stdout.text, stderr.text]).toEqual(['', 'warning: not compared\n'])
+  })
+
   it('cannot move the cursor and show no token', () => {
     const { terminal, stderr } = captured()
     terminal.info('a\u001b[2J\u001b]0;title\u0007b\rc Authorization: Bearer abcdefghijklmnopqrstuvwxyz')
