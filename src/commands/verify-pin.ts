@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { UserError } from '../base/user-error.js'
-import type { Comparison } from '../release/index.js'
+import type { Comparison, Coverage, Depth } from '../release/index.js'
 import type { VerificationAccess } from './app.js'
 import { unreadable } from './file-input.js'
 
@@ -22,6 +22,8 @@ export interface Pin {
   readonly origin: string
   /** What was made again, and is the same. */
   readonly comparisons: readonly Comparison[]
+  /** Of a release: which of its parts were held against something, and which were not. */
+  readonly release?: { readonly file: string; readonly coverage: Coverage } | undefined
 }
 
 /**
@@ -51,7 +53,7 @@ async function pinnedByRelease(
   { rebuild, image }: { readonly rebuild: boolean; readonly image: string | undefined },
   work: Work
 ): Promise<Pin> {
-  const { checkRelease, parseRelease, rebuildRelease, regeneratePolicy, requireComplete } =
+  const { checkRelease, coverageOf, parseRelease, rebuildRelease, regeneratePolicy, requireComplete } =
     await import('../release/index.js')
   const release = requireComplete(parseRelease(await read(file)))
   const contradictions = checkRelease(release)
@@ -60,15 +62,20 @@ async function pinnedByRelease(
       why: contradictions.length === 1 ? undefined : `and ${contradictions.slice(1).join('; ')}`
     })
   }
-  const pin: Pin = { hostData: [release.hostData], origin: `the host data of ${file}`, comparisons: [] }
+  const pinAt = (depth: Depth, origin: string, comparisons: readonly Comparison[]): Pin => ({
+    hostData: [release.hostData],
+    origin: `the host data of ${file}${origin}`,
+    comparisons,
+    release: { file, coverage: coverageOf(release, depth) }
+  })
   if (image !== undefined) {
     requireFirst(image, [release.image.reference], file)
     const comparisons = requireSame(file, await regeneratePolicy(release, work))
-    return { ...pin, origin: `${pin.origin}, made again from its images`, comparisons }
+    return pinAt('images', ', made again from its images', comparisons)
   }
-  if (!rebuild) return pin
+  if (!rebuild) return pinAt('file', '', [])
   const comparisons = requireSame(file, await rebuildRelease(release, work))
-  return { ...pin, origin: `${pin.origin}, built again from source commit ${release.source.commit}`, comparisons }
+  return pinAt('source', `, built again from source commit ${release.source.commit}`, comparisons)
 }
 
 async function pinnedByTemplate(image: string, file: string | undefined, work: Work): Promise<Pin> {

@@ -1,4 +1,5 @@
 import { UserError } from '../base/user-error.js'
+import type { UncheckedPart } from '../release/index.js'
 import type { App } from './app.js'
 import type { Pin } from './verify-pin.js'
 
@@ -14,6 +15,41 @@ export function valuesToRead(pinned: Pin | undefined, { yellow }: App['terminal'
     yellow('to be read, because nothing can compare it:'),
     ...values.map(({ what, actual }) => `  ${what.slice(toRead.length)}  ${actual}`)
   ]
+}
+
+/**
+ * What of a named release was held against something, and what anybody could have written there. Parts that are left
+ * open for one reason are one line, with the flag that closes it.
+ */
+export function drawCoverage(pinned: Pin | undefined, looks: App['terminal']['styles']['stdout']): string[] {
+  if (pinned?.release === undefined) return []
+  const { green, dim, yellow, symbols } = looks
+  const { file, coverage } = pinned.release
+  const sentences = new Map<string, string[]>()
+  for (const part of coverage.unchecked) {
+    const rest = restOf(part)
+    sentences.set(rest, [...(sentences.get(rest) ?? []), part.what])
+  }
+  const left = [...sentences].map(([rest, parts]) => `${yellow('not checked')}: ${parts.join(', ')} ${rest}`)
+  return [
+    '',
+    `the release ${file}`,
+    ...coverage.checked.map(({ what, against }) => `${green(symbols.done)} ${what}  ${dim(`held against ${against}`)}`),
+    ...left.map((line) => `${dim(symbols.skipped)} ${line}`)
+  ]
+}
+
+function restOf({ against, why, by }: UncheckedPart): string {
+  const flags = by.map((flag) => (flag === '--image' ? '--image REFERENCE' : flag)).join(' or ')
+  return `against ${against}${why === undefined ? '' : ` (${why})`}${flags === '' ? '' : `; run ${flags}`}`
+}
+
+/** The same for programs; nothing where no release was named. */
+export function coverageDocument(pinned: Pin | undefined): object | undefined {
+  if (pinned?.release === undefined) return undefined
+  const { file, coverage } = pinned.release
+  const { depth, checked, unchecked } = coverage
+  return { file, depth, checked, notChecked: unchecked }
 }
 
 /** Without a router there is a verdict on the release alone. */
@@ -32,9 +68,11 @@ export function reportRelease(app: App, pinned: Pin | undefined): void {
           ? `${yellow('read')} ${what.slice(toRead.length)}  ${actual}`
           : `${green(symbols.done)} ${what}  ${dim(actual)}`
       ),
+      ...drawCoverage(pinned, app.terminal.styles.stdout),
+      '',
       `${hostData.join(' or ')}: ${origin}`,
       dim('nothing was said about a router: give its URL')
     ].join('\n'),
-    json: { command: 'verify', release: { hostData, origin, comparisons } }
+    json: { command: 'verify', release: { hostData, origin, comparisons, ...coverageDocument(pinned) } }
   })
 }

@@ -7,7 +7,7 @@ import { isLoopback } from './router-url.js'
 import type { Collected } from './verify-evidence.js'
 import { proposeLocal, type VerifyOptions } from './verify-options.js'
 import type { Pin } from './verify-pin.js'
-import { valuesToRead } from './verify-release.js'
+import { coverageDocument, drawCoverage, valuesToRead } from './verify-release.js'
 import { drawChain } from './verify-tree.js'
 import type { TrustSource } from './verify-trust.js'
 import { waiversOf } from './verify-waivers.js'
@@ -54,6 +54,7 @@ function everything(outcome: Outcome, app: App): string {
     '',
     drawChain(verdict.checks, looks),
     ...drawKeyEndpoints(outcome.keyEndpoints ?? [], looks),
+    ...drawCoverage(outcome.pinned, looks),
     ...valuesToRead(outcome.pinned, looks),
     ...(collected.savedAt === undefined ? [] : ['', looks.yellow(ofFile(collected.savedAt))]),
     '',
@@ -126,6 +127,7 @@ const ofFile = (savedAt: string): string =>
 
 function documentOf(outcome: Outcome): Readonly<Record<string, unknown>> {
   const { verdict, trust, collected, keyEndpoints } = outcome
+  const release = coverageDocument(outcome.pinned)
   const evidence = verdict.verdict === 'trusted' && isTrusted(outcome) ? verdict.evidence : undefined
   const keys =
     evidence === undefined
@@ -143,6 +145,7 @@ function documentOf(outcome: Outcome): Readonly<Record<string, unknown>> {
     hostData: evidence?.hostData ?? null,
     checks: verdict.checks,
     ...(keyEndpoints === undefined ? {} : { keyEndpoints }),
+    ...(release === undefined ? {} : { release }),
     keys
   }
 }

@@ -18,6 +18,7 @@ export function checkRelease(release: Release): readonly string[] {
     ...sourceProblems(release),
     ...imageProblems(release),
     ...layerCountProblems(release.layers),
+    ...sameLayerProblems(release.layers),
     ...(release.policy === null ? [] : [...templateProblems(release), ...policyProblems(release)])
   ]
 }
@@ -48,6 +49,22 @@ function layerCountProblems(layers: readonly ImageLayers[]): string[] {
     diffIds === undefined || diffIds.length === rootHashes.length
       ? []
       : [`layers[${index}] has ${diffIds.length} diffIds for ${rootHashes.length} rootHashes`]
+  )
+}
+
+/** Equal bytes have one root hash, in whichever image they lie: all that can be said of diff ids without the images. */
+function sameLayerProblems(images: readonly ImageLayers[]): string[] {
+  const known = new Map<string, string>()
+  return images.flatMap(({ diffIds = [], rootHashes }, image) =>
+    diffIds.flatMap((diffId, layer) => {
+      const rootHash = rootHashes[layer]
+      // That there are fewer is a problem already.
+      if (rootHash === undefined) return []
+      const before = known.get(diffId) ?? rootHash
+      known.set(diffId, before)
+      if (before === rootHash) return []
+      return [`layers[${image}] has the root hash ${rootHash} for ${diffId}, and ${before} stands elsewhere for it`]
+    })
   )
 }
 

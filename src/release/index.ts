@@ -2,6 +2,7 @@
 export { bundleRouter } from './bundle-router.js'
 export { checkRelease } from './check-release.js'
 export { compare, type Comparison } from './comparison.js'
+export { type Coverage, coverageOf, type Depth, type UncheckedPart } from './coverage.js'
 export { deployedPolicy, policyApi } from './deployed-policy.js'
 export { parseRelease } from './parse-release.js'
 export { publicTemplate } from './public-template.js'

@@ -97,7 +97,7 @@ async function readRelease(run: Run): Promise<Release | undefined> {
 }
 
 function isOfCleanCommit({ commit, dirty }: ReleaseSource): boolean {
-  return commit !== null && !dirty
+  return commit !== null && dirty === false
 }
 
 function isSame(a: Release, b: Release): boolean {

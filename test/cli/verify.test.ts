@@ -68,6 +68,7 @@ describe('confrouter verify', () => {
   })
 
   it('leaves one line with --quiet, which says of a simulation that it is one', async () => {
+    // The trust policy of a deployment gives nothing up, so there is nothing more to be said.
     const { code, stdout, stderr } = await workspace.run('verify', '--local', '-q')
     expect({ code, stdout, stderr }).toEqual({
       code: 0,
@@ -78,6 +79,26 @@ describe('confrouter verify', () => {
     const rejected = await workspace.run('verify', url, '--local', '-q', ...trust)
     expect(rejected.code).toBe(6)
     expect(rejected.stdout).toBe(`REJECTED: ${url} (simulated: no hardware protection)\n`)
+  })
+
+  it('says what the trust policy gives up, on stderr, with --quiet and with --json too', async () => {
+    const trust = JSON.parse(await workspace.read('.confrouter/policy/trust.json'))
+    const open = { ...trust, debug: 'any', migration: 'any', maa: 'none', maximumAgeSeconds: 'any' }
+    await workspace.write('open.json', JSON.stringify(open))
+    for (const flag of ['--quiet', '--json']) {
+      const { code, stderr } = await workspace.run('verify', url, '--local', '--trust', 'open.json', flag)
+      expect(code).toBe(0)
+      expect(stderr.trim().split('\n')).toEqual([
+        'warning: not compared: guest.debug, guest.migration: the trust policy accepts any',
+        'warning: not compared: maa.*: the trust policy relies on the report alone'
+      ])
+    }
+    const { stderr } = await workspace.run('verify', url, '--local', '--trust', 'open.json', '-q', '--host-data', 'any')
+    expect(stderr).toContain('not compared: guest.debug, guest.migration, hostData: the trust policy accepts any')
+    await workspace.write('old.json', JSON.stringify({ ...trust, nonce: 'any', maximumAgeSeconds: 'any' }))
+    const old = await workspace.run('verify', url, '--local', '--trust', 'old.json', '-q')
+    // The nonce is compared all the same: this command has sent one.
+    expect(old.stderr).toBe('warning: not compared: maa.time: the trust policy accepts any age\n')
   })
 
   it('compares the keys that the router publishes beside its evidence', async () => {
@@ -170,11 +191,12 @@ describe('confrouter verify', () => {
   it('accepts the host data of a release, also after its policy was made again from its images', async () => {
     const release = ['verify', '--local', '--release', '.confrouter/policy/release.json']
     const { document } = await workspace.json(...release)
-    expect(document).toMatchObject({ verdict: 'trusted', hostData })
+    expect(document).toMatchObject({ verdict: 'trusted', hostData, release: { depth: 'file' } })
+    expect({ errors: schema(document) || schema.errors }).toEqual({ errors: true })
     const text = await workspace.read('.confrouter/policy/release.json')
     const { image } = JSON.parse(text)
     const again = await workspace.json(...release, '--image', image.reference)
-    expect(again.document).toMatchObject({ verdict: 'trusted', hostData })
+    expect(again.document).toMatchObject({ verdict: 'trusted', hostData, release: { depth: 'images' } })
     expect(again.document.trust).toContain('made again from its images')
     const byTemplate = ['--image', image.reference, '--template', '.confrouter/policy/template.json']
     expect((await workspace.json('verify', '--local', ...byTemplate)).document).toMatchObject({ verdict: 'trusted' })
@@ -205,6 +227,25 @@ describe('confrouter verify', () => {
       error: 'reproduce.source-unknown'
     })
     expect(image.builder).toBe('native')
+  })
+
+  it('says which parts of a release were held against nothing, and finds them out when its images are read', async () => {
+    const release = JSON.parse(await workspace.read('.confrouter/policy/release.json'))
+    release.layers[0].diffIds = release.layers[0].diffIds.map(() => `sha256:${'0'.repeat(64)}`)
+    await workspace.write('invented.json', JSON.stringify(release))
+    const invented = ['verify', '--local', '--release', 'invented.json']
+    const { code, stdout } = await workspace.run(...invented)
+    expect(code).toBe(0)
+    expect(stdout).toMatch(
+      /not checked: layers\[0\]\.diffIds, .* against the images; run (--rebuild or )?--image REFERENCE/
+    )
+    expect(stdout).toMatch(/not checked: source\.repository, source\.commit, .* against the source/)
+    const { document } = await workspace.json(...invented)
+    const left = document.release.notChecked.map(({ what }: { what: string }) => what)
+    expect(left).toEqual(expect.arrayContaining(['layers[0].diffIds', 'layers[1].diffIds', 'source.commit']))
+    const read = await workspace.json(...invented, '--image', release.image.reference)
+    expect({ code: read.code, error: read.document.error.code }).toEqual({ code: 6, error: 'reproduce.different' })
+    expect(read.document.error.message).toContain('layers[0].diffIds differs')
   })
 
   it('rejects a release that is not what the policy is, before it looks at the router', async () => {

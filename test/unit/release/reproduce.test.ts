@@ -7,6 +7,7 @@ import { buildNativeImage, type Image, ImageError, imageFacts, openLayoutImage }
 import {
   checkRelease,
   type CompleteRelease,
+  coverageOf,
   deployedPolicy,
   encodeRelease,
   parseRelease,
@@ -227,6 +228,11 @@ describe('checkRelease', () => {
       'more diff ids than root hashes',
       (r) => r.layers[0].diffIds.push(r.layers[0].diffIds[0]),
       ['layers[0] has 2 diffIds for 1 rootHashes']
+    ],
+    [
+      'one layer with two root hashes',
+      (r) => (r.layers[1].diffIds[0] = r.layers[0].diffIds[0]),
+      ['stands elsewhere for it']
     ],
     ['images in another order', (r) => r.layers.reverse(), ['layers[0].image is', 'layers are of']],
     [
@@ -479,6 +485,49 @@ describe('regeneratePolicy', () => {
       const work = regeneratePolicy(release, { openImage: made.openImage, signal: AbortSignal.abort(reason) })
       await expect(work).rejects.toBe(reason)
     })
+  })
+})
+
+describe('coverageOf', () => {
+  const names = (parts: readonly { readonly what: string }[]) => parts.map(({ what }) => what)
+  const own = ['hostData', 'image.digest', 'layers[].rootHashes', 'template: images, commands, variables']
+  const digests = ['layers[0].diffIds', 'layers[0].rootHashes', 'layers[1].diffIds', 'layers[1].rootHashes']
+
+  it('claims of images and of source just what is compared with them', async () => {
+    const ofImages = names(await regenerate(release))
+    const { checked, unchecked } = coverageOf(release, 'images')
+    expect(names(checked)).toEqual([...own, ...digests])
+    expect(ofImages).toEqual(expect.arrayContaining(digests))
+    const ofSource = names(await rebuild(release))
+    const source = names(unchecked).filter((what) => !what.startsWith('template:'))
+    expect(names(coverageOf(release, 'source').checked)).toEqual([...own, ...digests, ...source])
+    // That the checkout is of the commit is asked before anything is compared.
+    expect(ofSource).toEqual(expect.arrayContaining(source.filter((what) => what !== 'source.commit')))
+  })
+
+  it('leaves open of a file what only its images and its source show, each with what shows it', () => {
+    const { checked, unchecked } = coverageOf(release, 'file')
+    expect(names(checked)).toEqual(own)
+    const by = (what: string) => unchecked.find((part) => part.what === what)?.by
+    for (const what of digests) expect(by(what)).toEqual(['--rebuild', '--image'])
+    for (const what of ['source.commit', 'image.digest', 'template']) expect(by(what)).toEqual(['--rebuild'])
+    expect(by('template: name, location, DNS label, ports, cpu, memory')).toEqual([])
+  })
+
+  it.each<[string, (release: Anything) => void]>([
+    ['image.builder is docker', (r) => (r.image.builder = 'docker')],
+    ['image.builder is not known', (r) => (r.image.builder = null)],
+    ['policy.engine is az', (r) => (r.policy.engine = 'az')],
+    ['source.commit is not known', (r) => Object.assign(r.source, { commit: null, dirty: null })],
+    ['a changed work tree', (r) => (r.source.dirty = true)]
+  ])('proposes no rebuild that would be refused: %s', async (why, change) => {
+    const { unchecked } = coverageOf(altered(change), 'file')
+    expect(unchecked.find(({ what }) => what === 'source.commit')).toMatchObject({
+      why: expect.stringContaining(why),
+      by: []
+    })
+    expect(unchecked.flatMap(({ by }) => by)).not.toContain('--rebuild')
+    await expect(rebuild(altered(change))).rejects.toThrow(UserError)
   })
 })
 
