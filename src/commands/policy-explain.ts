@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander'
 import type { ExplainedContainer, PolicyExplanation } from '../policy/index.js'
-import { onOneLine } from '../policy/printable-text.js'
+import { onOneLine, quotedText } from '../policy/printable-text.js'
 import { renderTable, type TableRow } from '../terminal/table.js'
 import type { Execute } from './app.js'
 import { type SharedOptions, withDeployment } from './options.js'
@@ -71,7 +71,7 @@ function rowsOf(container: ExplainedContainer): readonly TableRow[] {
     ['image digest', [container.imageDigest ?? `not pinned: ${container.image ?? 'the policy names no image'}`]],
     ['image', container.image === null ? [] : [container.image]],
     ['layers', container.layers],
-    ['command', [container.command === null ? 'none: never starts' : JSON.stringify(container.command)]],
+    ['command', [container.command === null ? 'none: never starts' : commandWords(container.command)]],
     ['working dir', [container.workingDir]],
     ['environment', container.environment.map(environmentWords)],
     [
@@ -90,14 +90,19 @@ function rowsOf(container: ExplainedContainer): readonly TableRow[] {
   ]
 }
 
+/** As JSON, with each word escaped once, however odd: a line that is escaped as a whole would show escapes of escapes. */
+function commandWords(command: readonly string[]): string {
+  return `[${command.map(quotedText).join(',')}]`
+}
+
 function execWords({ command, signals }: ExplainedContainer['execs'][number]): string {
-  return `${JSON.stringify(command)}${signals.length === 0 ? '' : `, signals ${signals.join(', ')}`}`
+  return `${commandWords(command)}${signals.length === 0 ? '' : `, signals ${signals.join(', ')}`}`
 }
 
 function environmentWords({ name, rule, value, required }: ExplainedContainer['environment'][number]): string {
-  if (rule === 'pattern' && name === value) return `what matches ${value}${required ? ' (required)' : ''}`
-  const words = { exactly: `= ${JSON.stringify(value)}`, any: 'any value', pattern: `matches ${value}` }[rule]
-  return `${name} ${words}${required ? ' (required)' : ''}`
+  if (rule === 'pattern' && name === value) return `what matches ${onOneLine(value)}${required ? ' (required)' : ''}`
+  const words = { exactly: `= ${quotedText(value)}`, any: 'any value', pattern: `matches ${onOneLine(value)}` }[rule]
+  return `${onOneLine(name)} ${words}${required ? ' (required)' : ''}`
 }
 
 function privilegeWords({ privileged, noNewPrivileges, seccompProfile }: ExplainedContainer): string {

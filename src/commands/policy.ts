@@ -12,6 +12,8 @@ interface Options {
   readonly parameters?: string
   readonly tar?: string
   readonly approveWildcards?: boolean
+  /** False with --no-input. */
+  readonly input?: boolean
   readonly debugMode?: boolean
   readonly disableStdio?: boolean
   readonly enableStdio?: boolean
@@ -119,7 +121,7 @@ async function run(app: App, options: Options): Promise<void> {
     const report = await acipolicygen(requestOf(options), {
       tar: options.tar,
       openRegistryImage: (reference) => app.openRegistryImage(reference),
-      ask: dialogue.ask,
+      ask: options.input === false ? undefined : dialogue.ask,
       note: (text) => app.terminal.info(text),
       warn: (text) => app.terminal.warn(text),
       warnMissingParents: options.warnMissingParents ?? false,

@@ -48,8 +48,8 @@ export interface PolicyRequest {
 
 export interface PolicySurroundings extends Omit<ImageSources, 'tar'> {
   readonly tar: string | undefined
-  /** Writes the text to stdout and returns a line of the answer, or undefined when none will come. */
-  readonly ask: (text: string) => Promise<string | undefined>
+  /** Writes the text to stdout and returns a line of the answer, or undefined when none will come. None where nobody may be asked. */
+  readonly ask: ((text: string) => Promise<string | undefined>) | undefined
 }
 
 export interface PolicyReport {
@@ -194,28 +194,42 @@ async function decideWildcards(
 ): Promise<boolean[]> {
   const answers: boolean[] = []
   for (const { variable } of questions) {
-    const question = `Create a wildcard policy for the environment variable ${variable} (y/n): `
-    answers.push(approved || (await decide(question, surroundings)))
+    answers.push(approved || (await decide(variable, surroundings)))
   }
   return answers
 }
 
 /** Asked until the answer is a yes or a no: one widens the policy, the other denies the container its variable. */
-async function decide(question: string, surroundings: PolicySurroundings): Promise<boolean> {
+async function decide(variable: string, surroundings: PolicySurroundings): Promise<boolean> {
+  const question: Question = {
+    text: `Create a wildcard policy for the environment variable ${variable} (y/n): `,
+    matter: `nothing says which values the environment variable ${variable} may have`,
+    answers: ['-p FILE   (parameters, with the value that it has)', '-y   (--approve-wildcards: any value at all)']
+  }
   for (;;) {
-    const answer = await answerTo(question, surroundings, '--approve-wildcards, or a value in --parameters')
+    const answer = await answerTo(question, surroundings)
     if (answer === 'y' || answer === 'n') return answer === 'y'
   }
 }
 
+interface Question {
+  /** As acipolicygen asks it. */
+  readonly text: string
+  /** What is open where nobody answers, as a sentence. */
+  readonly matter: string
+  /** What decides it without a question. */
+  readonly answers: readonly string[]
+}
+
 /** In lower case. Throws when there will be no answer. */
-async function answerTo(text: string, { ask, signal }: PolicySurroundings, remedy: string): Promise<string> {
-  const answer = await ask(text)
+async function answerTo({ text, matter, answers }: Question, surroundings: PolicySurroundings): Promise<string> {
+  const { ask, signal } = surroundings
+  const answer = await ask?.(text)
   signal.throwIfAborted()
   if (answer !== undefined) return answer.trim().toLowerCase()
-  throw new UserError('user', 'input.needed', `an answer is needed: ${text.slice(text.lastIndexOf('\n') + 1).trim()}`, {
-    why: 'stdin ended without one.',
-    next: [`${remedy}   (answers it)`, 'or write y or n to stdin']
+  throw new UserError('user', 'input.needed', matter, {
+    why: ask === undefined ? 'with --no-input nobody is asked.' : 'this is asked, and stdin ended without an answer.',
+    next: [...answers, ask === undefined ? 'or leave --no-input out, and answer' : 'or write y or n to stdin']
   })
 }
 
@@ -230,10 +244,13 @@ async function writePolicies(
   for (const [index, policy] of policies.entries()) {
     const held = existing[index]
     if (held !== undefined && held.base64 !== '') {
-      const question = `Do you want to overwrite the CCE Policy currently in ${place(held.groupName)}? (y/n) `
-      const before = stdout
+      const question: Question = {
+        text: `${stdout}Do you want to overwrite the CCE Policy currently in ${place(held.groupName)}? (y/n) `,
+        matter: `nothing says whether to overwrite the CCE Policy currently in ${place(held.groupName)}`,
+        answers: [`an empty policy in ${file}, over which nothing is asked`]
+      }
       stdout = ''
-      if ((await answerTo(before + question, surroundings, 'an empty policy in the file')) !== 'y') {
+      if ((await answerTo(question, surroundings)) !== 'y') {
         surroundings.note(`${place(held.groupName)} keeps the policy that it has`)
         accepted.push(undefined)
         continue

@@ -155,6 +155,21 @@ describe('policy --compare', () => {
 })
 
 describe('policy --explain', () => {
+  it('escapes each odd character once, in values, patterns and commands', async () => {
+    cpSync(policyFile('policy.rego'), at('odd.rego'))
+    edit(at('odd.rego'), (text) =>
+      text
+        .replace('KID=default', 'KID=a\\tb\\u202e\\u001bc')
+        .replace('"command":["/skr.sh"]', '"command":["/skr.sh","\\u202ex\\n"]')
+        .replace('CONFROUTER_SECRETS=.*', 'CONFROUTER_SECRETS=\\u202e.')
+    )
+    const { stdout } = await workspace.run('policy', '--explain', 'odd.rego')
+    expect(stdout).toContain('KID = "a\\tb\\u202e\\u001bc"')
+    expect(stdout).toContain('["/skr.sh","\\u202ex\\n"]')
+    expect(stdout).toContain('"\\u202e.')
+    expect(stdout).not.toContain('\\\\')
+  })
+
   it('shows each container with what it may do, in lines that fit', async () => {
     const { code, stdout } = await workspace.run('policy', '--explain', policyFile('policy.rego'))
     expect(code).toBe(0)

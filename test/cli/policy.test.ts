@@ -209,8 +209,14 @@ describe('the questions of policy -a', () => {
 
   it('are errors with --no-input, whatever stdin holds', async () => {
     const run = await confrouter(['-a', join(open(['A']), 'template.json'), '--tar', tiny, '--no-input'], 'y\n')
-    expect(run.code).toBe(1)
-    expect(run.stderr).toContain('--approve-wildcards')
+    expect([run.code, run.stdout]).toEqual([1, ''])
+    expect(run.stderr).toContain('nothing says which values the environment variable A may have')
+    expect(run.stderr).toContain('with --no-input nobody is asked')
+    expect(run.stderr).toContain('--approve-wildcards: any value at all')
+    // Neither was stdin read, nor would it help to write to it.
+    expect(run.stderr).not.toContain('stdin')
+    const ended = await confrouter(['-a', join(open(['A']), 'template.json'), '--tar', tiny], '')
+    expect(ended.stderr).toContain('stdin ended without an answer')
   })
 
   it('are on stderr with --json, whose stdout is one document', async () => {
