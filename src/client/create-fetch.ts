@@ -178,12 +178,12 @@ export function fetchOver(routers: Routers, options: CreateFetchOptions): Fetch 
     if (unavailable.has(response.status) && !response.headers.has(sealHeaders.responseNonce)) doubt()
     const { url, signal } = request
     const { openResponse, sha256 } = sealed
-    return { response, answer: () => openAnswer({ url, signal }, { openResponse, sha256 }, response, keys) }
+    return { response, answer: () => openAnswer({ url, signal, headers }, { openResponse, sha256 }, response, keys) }
   }
 
   /** An answer may stay open for long: it is given nothing that has the body of the request. */
   function openAnswer(
-    call: Pick<OutgoingRequest, 'url' | 'signal'>,
+    call: Pick<OutgoingRequest, 'url' | 'signal' | 'headers'>,
     { openResponse, sha256 }: Pick<SealedEhbpRequest, 'openResponse' | 'sha256'>,
     response: Response,
     keys: VerifiedEvidence
@@ -261,18 +261,28 @@ const ignore = (): void => undefined
  * Nothing of the request was opened by whoever answered with this, and nobody vouches for the answer. The
  * status is told, so that a program can wait and try again; the text is not passed off as the router's.
  */
-function inTheOpen({ url }: Pick<OutgoingRequest, 'url'>, response: Response): Response {
+function inTheOpen({ url, headers }: Pick<OutgoingRequest, 'url' | 'headers'>, response: Response): Response {
   response.body?.cancel().catch(ignore)
   if (response.status < 400 || response.status > 599) throw unsealed({ url }, response)
-  const message = `${place(url)} refused the request with status ${response.status}, before it was opened; nothing proves who said so`
+  const refused = `${place(url)} refused the request with status ${response.status}, before it was opened`
+  const why = response.status === 415 ? wrongType(headers['content-type']) : ''
+  const message = `${refused}${why}; nothing proves who said so`
   const retryAfter = response.headers.get('retry-after')
-  return new Response(JSON.stringify({ error: { message, type: 'confrouter_error', code: 'refused_in_the_open' } }), {
+  const error = { message, type: 'confrouter_error', code: 'refused_in_the_open', param: null }
+  return new Response(JSON.stringify({ error }), {
     status: response.status,
     headers: {
       'content-type': 'application/json',
       ...(retryAfter === null ? {} : { 'retry-after': retryAfter })
     }
   })
+}
+
+/** The caller can see that for itself, whoever has answered; a type that a router takes is not what is wrong. */
+function wrongType(type: string | undefined): string {
+  if (type !== undefined && /^(?:application\/json|multipart\/form-data)\s*(?:;|$)/i.test(type)) return ''
+  const found = type === undefined ? 'the request has no content-type' : `its content-type is ${JSON.stringify(type)}`
+  return `: ${found}, and a router takes application/json or multipart/form-data`
 }
 
 /**

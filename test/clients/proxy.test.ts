@@ -566,6 +566,25 @@ describe('an answer that is not what the router sealed', () => {
     expect((error as Error).message).not.toContain('send it in the open')
   })
 
+  it.each([
+    ['no content-type', undefined, 'the request has no content-type'],
+    ['another content-type', 'text/plain', 'its content-type is "text/plain"']
+  ])('says what to mend if the request has %s', async (_name, type, found) => {
+    const { origin } = await start()
+    const headers: Record<string, string> = type === undefined ? {} : { 'content-type': type }
+    const call = { method: 'POST', headers, body: Buffer.from('{"model":"gpt-4o-mini"}') }
+    const answer = await fetch(`${origin}/v1/chat/completions`, call)
+    expect(answer.status).toBe(415)
+    expect(await answer.json()).toEqual({
+      error: {
+        message: expect.stringContaining(`${found}, and a router takes application/json or multipart/form-data`),
+        type: 'confrouter_error',
+        code: 'refused_in_the_open',
+        param: null
+      }
+    })
+  })
+
   it('is an error of the proxy if it says that the key is stale, and the evidence has the same one', async () => {
     const { client } = await start()
     await chat(client)
