@@ -93,6 +93,22 @@ describe('the workflow for GitHub', () => {
   })
 })
 
+describe('what a pipeline runs of others', () => {
+  it('are actions pinned by a commit, with the version that it is in a comment', () => {
+    const uses = textOf('github').match(/\buses:.*/g) ?? []
+    expect(uses).toHaveLength(4)
+    for (const line of uses) expect(line).toMatch(/^uses: actions\/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$/)
+    // One commit for each action: two would be two versions under one comment.
+    expect(new Set(uses).size).toBe(new Set(uses.map((line) => line.split('@', 1)[0])).size)
+  })
+
+  it('are tasks that Azure Pipelines has itself, which nothing but a version can name', () => {
+    const tasks = (textOf('azure-pipelines').match(/\btask:.*/g) ?? []).map((line) => line.trim())
+    expect(new Set(tasks)).toEqual(new Set(['task: NodeTool@0']))
+    expect(textOf('azure-pipelines')).not.toMatch(/\btemplate:|\brepository:/)
+  })
+})
+
 describe('a command in a pipeline', () => {
   it('knows systems by their names', async () => {
     const { code, stderr } = await workspace.run('init', '--ci', 'gitlab')
