@@ -169,9 +169,13 @@ function forgetDeployment(run: Run): Promise<void> {
   return run.state.update(({ deployment: _left, ...state }) => state)
 }
 
-/** Of a deployment, at most 64 characters. */
-function deploymentName(group: string): string {
-  return `confrouter-${group}`.slice(0, 64)
+/**
+ * Of a deployment, at most 64 characters. One that is too long is cut, and ends in the hash of the group's name: groups
+ * beside each other are deployed at the same time, and their names differ at the end.
+ */
+export function deploymentName(group: string): string {
+  const name = `confrouter-${group}`
+  return name.length <= 64 ? name : `${name.slice(0, 55)}-${sha256Hex(group).slice(0, 8)}`
 }
 
 /** What the group itself says about its failure; the deployment's error only says that there was one. */
