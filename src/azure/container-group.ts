@@ -1,5 +1,5 @@
 import type { ContainerGroup as SdkContainerGroup } from '@azure/arm-containerinstance'
-import { isAbsent } from './error-facts.js'
+import { hasCode, isAbsent } from './error-facts.js'
 import { toUserError } from './errors.js'
 import type { AzureSession } from './session.js'
 
@@ -59,6 +59,28 @@ export async function getContainerGroup(
     if (isAbsent(error)) return undefined
     throw toUserError(error, `container group "${name}"`)
   }
+}
+
+/**
+ * The groups of a resource group whose names `isMeant`. Each is asked for by itself, because a list does not say whether
+ * they run. None where there is no such resource group, or where the subscription has never had container instances.
+ */
+export async function findContainerGroups(
+  azure: AzureSession,
+  resourceGroup: string,
+  isMeant: (name: string) => boolean
+): Promise<readonly ContainerGroup[]> {
+  const client = await azure.containers()
+  const names: string[] = []
+  try {
+    const list = client.containerGroups.listByResourceGroup(resourceGroup, { abortSignal: azure.signal })
+    for await (const { name } of list) if (name !== undefined && isMeant(name)) names.push(name)
+  } catch (error) {
+    if (isAbsent(error) || hasCode(error, 'MissingSubscriptionRegistration')) return []
+    throw toUserError(error, `container groups of resource group "${resourceGroup}"`)
+  }
+  const groups = await Promise.all(names.sort().map((name) => getContainerGroup(azure, resourceGroup, name)))
+  return groups.filter((group) => group !== undefined)
 }
 
 export async function deleteContainerGroup(azure: AzureSession, resourceGroup: string, name: string): Promise<void> {

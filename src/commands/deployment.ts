@@ -123,8 +123,11 @@ function stepAction(verb: Verb, execute: Execute): (options: Options) => Promise
   return execute<Options>(verb.name, async (app, options) => {
     const session = await app.open(verb.name, options, 'write')
     try {
-      const { requireProviderKeys, withNeeds } = await import('../steps/index.js')
-      if (verb.name === 'deploy') await requireProviderKeys(session.run)
+      const { requireFreeNames, requireProviderKeys, withNeeds } = await import('../steps/index.js')
+      if (verb.name === 'deploy') {
+        await requireFreeNames(session.run)
+        await requireProviderKeys(session.run)
+      }
       const steps = withNeeds(verb.steps)
       await approvePlan(app, session, options, steps)
       const observeOnly = new Set(steps.map(({ id }) => id).filter((id) => !verb.steps.includes(id)))
@@ -189,8 +192,9 @@ function upCommand(execute: Execute): Command {
     execute<Options & { readonly smoke: boolean; readonly plan?: string }>('up', async (app, options) => {
       const session = await app.open('up', options, 'write')
       try {
-        const { allSteps, requireProviderKeys, withNeeds } = await import('../steps/index.js')
-        // What is missing is said before anything is made.
+        const { allSteps, requireFreeNames, requireProviderKeys, withNeeds } = await import('../steps/index.js')
+        // What is missing or taken is said before anything is made.
+        await requireFreeNames(session.run)
         await requireProviderKeys(session.run)
         if (options.smoke) requireAccessToken(session)
         const steps = options.smoke ? allSteps : allSteps.filter(({ id }) => id !== 'smoke')

@@ -9,6 +9,7 @@ import { activeNaming, namingOf } from './generation.js'
 import { deployGroup, type GroupTarget, removeGroup, removeReplica } from './group-deployment.js'
 import { existingOutput, hostDataOfGroup, outputOfGroup } from './group-output.js'
 import { authorityOfTemplate } from './group-template.js'
+import { requireOwn, requireOwnNames } from './own-groups.js'
 import { type Naming, type Place, recordedGroups, requireInPlace, wantedPlaces } from './places.js'
 import { addressesOf, makeActive, publish, recordActive, trustInForce } from './published.js'
 import { checkReplica } from './replica-health.js'
@@ -22,22 +23,15 @@ export const deployStep: Step<'deploy'> = {
   title: 'container group',
   needs: ['policy', 'key', 'vault', 'signing-key', 'identity', 'roles'],
   async observe(run, results) {
-    const naming = activeNaming(run)
-    const places = wantedPlaces(run, naming)
-    const [first, ...others] = await Promise.all(
-      places.map((place, index) => look(run, results, place, { isFirst: index === 0 }))
-    )
-    if (first === undefined) throw new Error('there is a first group')
-    const wanted = places.map(({ name }) => name)
-    const surplus = recordedGroups(run, naming.stem).filter((name) => !wanted.includes(name))
-    const fleet = { naming, first, others, surplus, isFirstTold: isFirstTold(run, first) }
+    const fleet = await lookAtFleet(run, results)
+    const { first, others } = fleet
     const there = [first, ...others].flatMap(({ group }) => (group === undefined ? [] : [group]))
     const [main, ...more] = there
     if (isAsWanted(fleet) && main !== undefined) {
       return { action: 'none', output: outputWith(outputOfGroup(run, main), outputsOf(run, more)) }
     }
     return {
-      action: main === undefined ? 'create' : first.mustReplace ? 'replace' : 'update',
+      action: main === undefined ? 'create' : deletesAny(fleet) ? 'replace' : 'update',
       reason: reasonOf(fleet),
       ...(main === undefined
         ? {}
@@ -61,6 +55,26 @@ export const deployStep: Step<'deploy'> = {
   }
 }
 
+async function lookAtFleet(run: Run, results: Results): Promise<Fleet> {
+  const naming = activeNaming(run)
+  const places = wantedPlaces(run, naming)
+  const [first, ...others] = await Promise.all(
+    places.map((place, index) => look(run, results, place, { isFirst: index === 0 }))
+  )
+  if (first === undefined) throw new Error('there is a first group')
+  const wanted = places.map(({ name }) => name)
+  const surplus = recordedGroups(run, naming.stem).filter((name) => !wanted.includes(name))
+  return { naming, first, others, surplus, isFirstTold: isFirstTold(run, first) }
+}
+
+/** Before anything is made or bound: throws `aci.name-taken` if a name that is wanted belongs to somebody else's group. */
+export function requireFreeNames(run: Run): Promise<void> {
+  return requireOwnNames(
+    run,
+    wantedPlaces(run, activeNaming(run)).map(({ name }) => name)
+  )
+}
+
 /** A group that is wanted, as it is. */
 interface Observed {
   readonly place: Place
@@ -81,7 +95,10 @@ interface Fleet {
 
 async function look(run: Run, results: Results, place: Place, who: { readonly isFirst: boolean }): Promise<Observed> {
   const group = await getContainerGroup(run.azure, run.config.resourceGroup, place.name)
-  if (group !== undefined) requireInPlace(run, group, place)
+  if (group !== undefined) {
+    requireOwn(run, group)
+    requireInPlace(run, group, place)
+  }
   const differences = group === undefined ? [] : await differencesOf(run, results, group, { ...who, place })
   return { place, group, differences, mustReplace: differences.some(({ immutable }) => immutable) }
 }
@@ -97,6 +114,11 @@ function isSame({ group, differences }: Observed): boolean {
 
 function isAsWanted({ first, others, surplus, isFirstTold }: Fleet): boolean {
   return [first, ...others].every(isSame) && surplus.length === 0 && isFirstTold
+}
+
+/** Whether a group that is there has to go: for another one of its name, or for good. */
+function deletesAny({ first, others, surplus }: Fleet): boolean {
+  return [first, ...others].some(({ mustReplace }) => mustReplace) || surplus.length > 0
 }
 
 function reasonOf({ first, others, surplus, isFirstTold }: Fleet): string {

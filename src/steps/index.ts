@@ -31,6 +31,7 @@ export {
 export { abandonUpgrade, pendingUpgrade, redirectUpgrade } from './settle-upgrade.js'
 export { findUpgrade, type WantedUpgrade } from './find-upgrade.js'
 export { groupNameFor } from './generation.js'
+export { requireFreeNames } from './deploy-group.js'
 export { isAnybodyServing, observeTrust } from './trust-chain.js'
 export { type PhaseReport, runUpgrade, upgradePhases } from './upgrade.js'
 export { type ContainerOutput, type GroupOutput, readLogs } from './logs.js'

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { forgetCreated } from './created.js'
 import { removeReplica, deployGroup, type GroupTarget } from './group-deployment.js'
 import { hostDataOfGroup, outputOfGroup } from './group-output.js'
+import { requireOwn } from './own-groups.js'
 import { requireInPlace } from './places.js'
 import { checkReplica } from './replica-health.js'
 import type { Note, ReplicaOutput, Results, Run } from './run.js'
@@ -21,7 +22,8 @@ export async function replicaOutputs(run: Run, names: readonly string[]): Promis
 
 /**
  * Deploys one group beside the first one under the same template and waits until it is ready and its evidence holds
- * for the same key. A group of this name that has another policy is deleted first.
+ * for the same key. A group of this deployment that has this name and another policy is deleted first; anybody else's
+ * is left alone, and is an error.
  */
 export async function deployReplica(
   run: Run,
@@ -31,9 +33,10 @@ export async function deployReplica(
 ): Promise<ReplicaOutput> {
   const { name } = target.place
   const before = await getContainerGroup(run.azure, run.config.resourceGroup, name)
-  const isStranger =
+  if (before !== undefined) requireOwn(run, before)
+  const isAnother =
     before !== undefined && (hostDataOfGroup(before) !== target.hostData || before.provisioningState === 'Failed')
-  if (isStranger) await removeReplica(run, name, note)
+  if (isAnother) await removeReplica(run, name, note)
   else if (before !== undefined) requireInPlace(run, before, target.place)
   const { output } = await deployGroup(run, { ...target, isReplica: true }, note)
   await checkReplica(run, results, output, note)

@@ -12,6 +12,7 @@ import { deployGroup, removeGroup, waitUntilRunning } from './group-deployment.j
 import { hostDataOfGroup, outputOfGroup } from './group-output.js'
 import { authorityOfTemplate, hostDataOfTemplate } from './group-template.js'
 import { moveLabels } from './move-label.js'
+import { requireOwn, requireOwnNames } from './own-groups.js'
 import { addressesOf, addressOf, type Address, publish, recordActive, trustInForce, trustOf } from './published.js'
 import { type Naming, type Place, wantedPlaces } from './places.js'
 import { deployReplicas, removeReplicas, replicaOutputs, stopReplicas } from './replicas.js'
@@ -99,6 +100,10 @@ export async function runUpgrade(
 async function open(run: Run, { upgrade, direction, reason }: UpgradeOptions): Promise<void> {
   if (run.state.get().upgrade !== undefined) return
   const { strategy, from, to } = upgrade
+  // Before the key is released to anybody else.
+  const { regions } = run.config.containerGroup
+  const places = wantedPlaces(run, { stem: to.group, home: regions[0] ?? run.config.location })
+  await requireOwnNames(run, [from.group, ...places.map(({ name }) => name)])
   const { endpoint, tlsEndpoint } = run.state.get()
   const [first] = await replicaOutputs(run, [from.group])
   const replicas = await replicaOutputs(run, othersOf(run, from))
@@ -113,7 +118,7 @@ async function open(run: Run, { upgrade, direction, reason }: UpgradeOptions): P
       ...(tlsEndpoint === undefined ? {} : { tlsEndpoint }),
       ...(replicas.length === 0 ? {} : { replicas })
     },
-    to: { ...to, regions: run.config.containerGroup.regions },
+    to: { ...to, regions },
     phase: phasesOf[strategy][0] ?? 'widen',
     openedAt: run.now().toISOString()
   }
@@ -340,12 +345,13 @@ function requireKey(results: RunResults, key: VaultKey): void {
   if (!results.has('key')) results.add('key', key, { id: 'key', action: 'none', seconds: 0 })
 }
 
-/** A group of the new name that has another policy is left of something else, and Azure cannot change it. */
+/** A group of ours that has the new name and another policy is left of something else, and Azure cannot change it. */
 async function removeStranger(run: Run, upgrade: UpgradeState, note: Note): Promise<void> {
   const group = await getContainerGroup(run.azure, run.config.resourceGroup, upgrade.to.group)
   if (group === undefined) return
-  const isOurs = hostDataOfGroup(group) === upgrade.to.hostData && group.provisioningState !== 'Failed'
-  if (!isOurs) await removeGroup(run, group.name, note)
+  requireOwn(run, group)
+  const isSame = hostDataOfGroup(group) === upgrade.to.hostData && group.provisioningState !== 'Failed'
+  if (!isSame) await removeGroup(run, group.name, note)
 }
 
 async function requireNew(run: Run, { to }: UpgradeState) {

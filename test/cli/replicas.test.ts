@@ -199,7 +199,7 @@ describe('another number of replicas', () => {
     const change = (document['changes'] as Document[]).find(({ resource }) => resource === 'deploy')
     expect([code, change?.['action'], change?.['properties']]).toEqual([
       10,
-      'update',
+      'replace',
       [{ property: 'replica.confrouter-4', from: 'Running', to: null }]
     ])
     expect(document['trustChanges']).toEqual([])

@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
-import { deployStep } from '../../../src/steps/deploy-group.js'
+import { deployStep, requireFreeNames } from '../../../src/steps/deploy-group.js'
+import { deployReplica } from '../../../src/steps/replicas.js'
 import type { Results } from '../../../src/steps/run.js'
 import { sha256Hex } from '../../../src/base/digest.js'
 import { makeBundle, planSecrets } from '../../../src/steps/sealed-secrets.js'
@@ -11,7 +12,7 @@ const container = (name: string, environmentVariables: object[] = []) => ({
   name,
   image: 'x',
   resources: { requests: { cpu: 1, memoryInGB: 1 } },
-  environmentVariables
+  environmentVariables: [{ name: 'CONFROUTER_DEPLOYMENT', value: 'g' }, ...environmentVariables]
 })
 
 const keys = await secretsKeysOfTests()
@@ -32,10 +33,22 @@ const group = {
   containers: [container('router', [{ name: 'CONFROUTER_SECRETS', value: bundle.text }]), container('skr')]
 }
 
-async function observe(
-  view: object,
-  changed: { state?: Partial<State>; keys?: Record<string, string>; router?: object } = {}
-) {
+interface Changed {
+  readonly state?: Partial<State>
+  readonly keys?: Record<string, string>
+  readonly router?: object
+  /** Beside the first group. */
+  readonly others?: Record<string, object>
+  readonly replicas?: number
+  readonly onDelete?: (name: string) => void
+}
+
+const observe = (view: object, changed: Changed = {}) => {
+  const { run, results } = situation(view, changed)
+  return deployStep.observe(run, results, () => undefined)
+}
+
+function situation(view: object, changed: Changed) {
   const outputs = {
     policy: { hostData: sha256Hex(rego), template: {} },
     key: keys.key,
@@ -49,10 +62,21 @@ async function observe(
     group: view,
     values: changed.keys ?? { openai: 'k' },
     state: { ...before.state.get(), deployed, ...changed.state },
-    config: { router: changed.router ?? {} }
+    config: {
+      router: changed.router ?? {},
+      containerGroup: {
+        ...{ name: 'g', cpu: 1, memoryGb: 1, port: 8080, regions: ['eastus'] },
+        replicas: changed.replicas ?? 1
+      }
+    },
+    others: changed.others ?? {},
+    ...(changed.onDelete === undefined ? {} : { onDelete: changed.onDelete })
   })
-  return deployStep.observe(run, results, () => undefined)
+  return { run, results }
 }
+
+const idOf = (name: string) =>
+  `/subscriptions/s/resourceGroups/r/providers/Microsoft.ContainerInstance/containerGroups/${name}`
 
 describe('deployStep.observe', () => {
   it('has nothing to do for a group that is as wanted', async () => {
@@ -142,6 +166,65 @@ describe('deployStep.observe', () => {
       const finding = await observe(group, { router: { tls } })
       expect(finding).toMatchObject({ existing: { endpoint: 'http://192.0.2.1:8080' } })
       expect(finding).not.toHaveProperty('existing.tlsEndpoint')
+    })
+  })
+})
+
+describe('a group of a wanted name', () => {
+  const foreign = {
+    ...group,
+    tags: { owner: 'somebody-else' },
+    containers: [{ name: 'web', image: 'x', resources: { requests: { cpu: 1, memoryInGB: 1 } } }]
+  }
+  const withoutVariable = {
+    ...group,
+    containers: group.containers.map((each) => ({
+      ...each,
+      environmentVariables: each.environmentVariables.slice(1)
+    }))
+  }
+  const taken = (name: string) => ({ code: 'aci.name-taken', problem: expect.stringContaining(`"${name}"`) })
+
+  it.each([
+    ['the first one', foreign, {}, 'g'],
+    ['one beside it', group, { replicas: 2, others: { 'g-2': foreign } }, 'g-2'],
+    ['a router of another deployment', group, { replicas: 2, others: { 'g-2': withoutVariable } }, 'g-2']
+  ])('that is somebody else’s is neither changed nor deleted: %s', async (_name, view, changed, name) => {
+    await expect(observe(view, changed)).rejects.toMatchObject(taken(name))
+    const { run } = situation(view, changed)
+    await expect(requireFreeNames(run)).rejects.toMatchObject(taken(name))
+  })
+
+  it('that somebody made after the look is not deleted for a replica either', async () => {
+    const deleted: string[] = []
+    const { run, results } = situation(group, { others: { 'g-2': foreign }, onDelete: (name) => deleted.push(name) })
+    const place = { name: 'g-2', location: 'eastus', label: undefined }
+    const naming = { stem: 'g', home: 'eastus' }
+    const target = { place, naming, template: {}, hostData: sha256Hex('other'), bundle }
+    await expect(deployReplica(run, results, target, () => undefined)).rejects.toMatchObject(taken('g-2'))
+    expect(deleted).toEqual([])
+  })
+
+  it('is ours where it is recorded as made here, though its router was told no name', async () => {
+    const view = { ...withoutVariable, provisioningState: 'Failed' }
+    expect(await observe(view, { state: { created: [idOf('G')] } })).toMatchObject({ action: 'replace' })
+  })
+})
+
+describe('a deletion', () => {
+  it('of a group beside the first one is a replacement in the plan', async () => {
+    const other = { ...group, confidentialComputeProperties: { ccePolicy: 'AAAA' } }
+    expect(await observe(group, { replicas: 2, others: { 'g-2': other } })).toMatchObject({
+      action: 'replace',
+      properties: [{ property: 'replica.g-2', forces: 'replace' }]
+    })
+  })
+
+  it('of one that is not wanted any more is a replacement too', async () => {
+    expect(await observe(group, { state: { created: [idOf('g-2')] } })).toMatchObject({
+      action: 'replace',
+      reason: 'removing "g-2"',
+      properties: [{ property: 'replica.g-2', to: null }]
     })
   })
 })

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
 import { deploymentName } from '../../../src/steps/group-deployment.js'
-import { replicaName } from '../../../src/steps/replicas.js'
+import { groupName } from '../../../src/steps/places.js'
 
 describe('the name of a deployment', () => {
   it('has the name of its group while there is room for it', () => {
@@ -9,7 +9,10 @@ describe('the name of a deployment', () => {
 
   it('is another one for each group beside the first, however long the names are', () => {
     const first = 'a'.repeat(63)
-    const names = [first, ...Array.from({ length: 99 }, (_, index) => replicaName(first, index + 2))]
+    const names = [
+      first,
+      ...Array.from({ length: 99 }, (_, index) => groupName({ stem: first, home: 'eastus' }, 'eastus', index + 2))
+    ]
     const deployments = names.map(deploymentName)
     expect(new Set(deployments).size).toBe(100)
     expect(Math.max(...deployments.map(({ length }) => length))).toBe(64)

@@ -26,6 +26,10 @@ export interface SecretsSituation {
   readonly signer?: ReturnType<typeof testSigner>
   /** The container group as Azure shows it; there is none if left out. */
   readonly group?: object
+  /** Those beside it, by name. */
+  readonly others?: Readonly<Record<string, object>>
+  /** Is told of each deletion. */
+  readonly onDelete?: (name: string) => void
   readonly config?: object
 }
 
@@ -37,6 +41,10 @@ export function secretsRun({ values = { openai: 'k' }, ...given }: SecretsSituat
   let state = { created: [], ...given.state } as unknown as State
   const cryptography = {
     sign: async (_: string, digest: Uint8Array) => ({ result: signDigest(signer.privateKey, 'P-256', digest) })
+  }
+  const groups: Readonly<Record<string, object>> = {
+    ...(given.group === undefined ? {} : { g: given.group }),
+    ...given.others
   }
   const absent = Object.assign(new Error('absent'), { statusCode: 404, code: 'ResourceNotFound' })
   return {
@@ -56,9 +64,17 @@ export function secretsRun({ values = { openai: 'k' }, ...given }: SecretsSituat
       keys: async () => ({ getCryptographyClient: () => cryptography }),
       containers: async () => ({
         containerGroups: {
-          get: () => (given.group === undefined ? Promise.reject(absent) : Promise.resolve(given.group))
+          get: async (_: string, name: string) => {
+            if (groups[name] === undefined) throw absent
+            return groups[name]
+          },
+          listByResourceGroup: async function* () {
+            for (const name of Object.keys(groups)) yield { name }
+          },
+          beginDeleteAndWait: async (_: string, name: string) => given.onDelete?.(name)
         }
-      })
+      }),
+      resources: async () => ({ deployments: { get: () => Promise.reject(absent) } })
     },
     state: {
       get: () => state,
