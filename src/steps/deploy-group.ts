@@ -55,6 +55,20 @@ export const deployStep: Step<'deploy'> = {
   }
 }
 
+/**
+ * What a deployment would do beside giving every group its provider keys, in words; undefined if that is all that it
+ * would do, or if it would do nothing.
+ */
+export async function moreThanSecrets(run: Run, results: Results): Promise<string | undefined> {
+  const fleet = await lookAtFleet(run, results)
+  const others = ({ differences, ...group }: Observed): Observed => ({
+    ...group,
+    differences: differences.filter(({ isSecrets }) => isSecrets !== true)
+  })
+  const without = { ...fleet, first: others(fleet.first), others: fleet.others.map(others) }
+  return isAsWanted(without) ? undefined : reasonOf(without)
+}
+
 async function lookAtFleet(run: Run, results: Results): Promise<Fleet> {
   const naming = activeNaming(run)
   const places = wantedPlaces(run, naming)
@@ -252,6 +266,8 @@ interface Difference {
   readonly text: string
   /** Azure cannot change it in place: the group is deleted and created again. */
   readonly immutable: boolean
+  /** It is its provider keys, and nothing else. */
+  readonly isSecrets?: true
 }
 
 async function differencesOf(
@@ -293,6 +309,7 @@ async function differencesOf(
           {
             text: 'its provider keys differ',
             immutable: false,
+            isSecrets: true as const,
             property: { property: 'router.env.CONFROUTER_SECRETS', from: '(sealed)', to: '(sealed anew)' }
           }
         ]),

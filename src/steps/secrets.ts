@@ -1,8 +1,10 @@
+import { getContainerGroup } from '../azure/container-group.js'
 import { getKey } from '../azure/vault-key.js'
 import { UserError } from '../base/user-error.js'
 import { type ApiKeySource, didYouMean, suggest } from '../config/index.js'
 import { isProviderKey, maximumKeyLength } from '../seal/provider-values.js'
-import { deployStep } from './deploy-group.js'
+import { moreThanSecrets } from './deploy-group.js'
+import { activeGroupName } from './generation.js'
 import type { RunResults } from './graph.js'
 import type { Note, Results, Run } from './run.js'
 import {
@@ -89,11 +91,13 @@ export async function setSecrets(
  * Without names all are, but those that `secrets set` took, which are newer than their sources. Needs all
  * that `deploy` needs. Gives the version.
  *
- * Throws a `UserError` if there is no container group, or if its deployment would change more than the
- * secrets: a rotation changes no digest.
+ * Throws a `UserError` if there is no container group, if an upgrade is open, or if a deployment would change more than
+ * the secrets, such as the number of groups: a rotation changes no digest and touches nothing else.
  */
 export async function rotateSecrets(run: Run, results: Results, names: readonly string[], note: Note): Promise<number> {
   requireSecretNames(run, names)
+  const { upgrade } = run.state.get()
+  if (upgrade !== undefined) throw wouldDoMore(`an ${upgrade.direction} is open, next phase: ${upgrade.phase}`)
   const { values, missing } = await run.providerKeys()
   const unread = missing.filter(({ name }) => names.includes(name))
   if (unread.length > 0) {
@@ -103,9 +107,10 @@ export async function rotateSecrets(run: Run, results: Results, names: readonly 
     })
   }
   for (const [name, value] of Object.entries(values)) if (!isProviderKey(value)) throw badValue(name)
-  const finding = await deployStep.observe(run, results, note)
-  if (finding.action === 'create') throw notDeployed(run)
-  if (finding.action === 'replace') throw moreThanSecrets(finding.reason)
+  if ((await getContainerGroup(run.azure, run.config.resourceGroup, activeGroupName(run))) === undefined)
+    throw notDeployed(run)
+  const more = await moreThanSecrets(run, results)
+  if (more !== undefined) throw wouldDoMore(more)
   const keys = secretsKeys(results)
   const plan = await planSecrets(run, keys, await deployedBundleText(run), names.length === 0 ? 'all' : names)
   return (await makeBundle(run, keys, plan, note)).version
@@ -167,7 +172,7 @@ function notDeployed(run: Run): UserError {
   )
 }
 
-function moreThanSecrets(reason: string): UserError {
+function wouldDoMore(reason: string): UserError {
   return new UserError('config', 'secrets.more-than-secrets', `more than the secrets would change: ${reason}`, {
     why: 'a rotation changes no digest, so it deploys nothing else',
     next: ['confrouter up', 'confrouter status']

@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
-import { deployStep, requireFreeNames } from '../../../src/steps/deploy-group.js'
+import { deployStep, moreThanSecrets, requireFreeNames } from '../../../src/steps/deploy-group.js'
+import { rotateSecrets } from '../../../src/steps/secrets.js'
 import { deployReplica } from '../../../src/steps/replicas.js'
 import type { Results } from '../../../src/steps/run.js'
 import { sha256Hex } from '../../../src/base/digest.js'
@@ -226,5 +227,54 @@ describe('a deletion', () => {
       reason: 'removing "g-2"',
       properties: [{ property: 'replica.g-2', to: null }]
     })
+  })
+})
+
+describe('moreThanSecrets', () => {
+  const more = (view: object, changed: Changed = {}) => {
+    const { run, results } = situation(view, changed)
+    return moreThanSecrets(run, results)
+  }
+  const keys = { openai: 'other' }
+
+  it('finds nothing where the provider keys differ and all else is as wanted', async () => {
+    expect(await more(group, { keys })).toBeUndefined()
+    expect(await more(group, { keys, replicas: 2, others: { 'g-2': group } })).toBeUndefined()
+  })
+
+  it.each([
+    ['another label', { ...group, ipAddress: { ...group.ipAddress, dnsNameLabel: 'x' } }, {}, 'its DNS label differs'],
+    ['one group more', group, { replicas: 2 }, 'creating "g-2"'],
+    ['one group fewer', group, { state: { created: [idOf('g-2')] } }, 'removing "g-2"'],
+    [
+      'another policy',
+      { ...group, confidentialComputeProperties: { ccePolicy: 'AAAA' } },
+      {},
+      'its CCE policy is another'
+    ]
+  ])('names what else would be done: %s', async (_name, view, changed, reason) => {
+    expect(await more(view, { keys, ...changed })).toContain(reason)
+  })
+})
+
+describe('rotateSecrets', () => {
+  const rotate = async (changed: Changed, view: object = group) => {
+    const { run, results } = situation(view, changed)
+    const bundleBefore = run.state.get().secrets?.bundle
+    const version = await rotateSecrets(run, results, [], () => undefined).catch((error: unknown) => error)
+    return { version, isSealedAnew: run.state.get().secrets?.bundle !== bundleBefore }
+  }
+  const upgrade = { direction: 'upgrade', phase: 'verify' } as NonNullable<State['upgrade']>
+
+  it('seals anew where a deployment would change nothing else', async () => {
+    expect(await rotate({})).toEqual({ version: expect.any(Number), isSealedAnew: true })
+  })
+
+  it.each<[string, Changed, string]>([
+    ['another number of groups', { replicas: 2 }, 'creating "g-2"'],
+    ['an upgrade that is open', { state: { upgrade } }, 'an upgrade is open, next phase: verify']
+  ])('refuses to do anything with %s', async (_name, changed, reason) => {
+    const refused = { code: 'secrets.more-than-secrets', problem: expect.stringContaining(reason) }
+    expect(await rotate(changed)).toMatchObject({ version: refused, isSealedAnew: false })
   })
 })
