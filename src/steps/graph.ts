@@ -157,14 +157,17 @@ const verbOf: Readonly<Record<StepId, string>> = {
 /** Says what Azure goes on doing, as far as it is known, and how to look at it. */
 export function interrupted(run?: Run): UserError {
   const { resourceGroup, containerGroup } = run?.config ?? {}
-  const goesOn = run?.state.get().deployment !== undefined
+  const left = run?.state.get().deployment
+  const goesOn = left !== undefined
+  // The group may be called otherwise than in the configuration: after an upgrade it has host data in its name.
+  const deployment = left?.name ?? `confrouter-${containerGroup?.name}`
   return new UserError('interrupted', 'interrupted', 'interrupted', {
     why: goesOn
-      ? `Azure goes on deploying container group "${containerGroup?.name}"; the state is saved after each step`
+      ? `Azure goes on with deployment "${deployment}"; the state is saved after each step`
       : 'operations that Azure has begun go on; the state is saved after each step',
     next: [
       'run the same command again to continue',
-      ...(goesOn ? [`az deployment group show -g ${resourceGroup} -n confrouter-${containerGroup?.name}`] : []),
+      ...(goesOn ? [`az deployment group show -g ${resourceGroup} -n ${deployment}`] : []),
       'confrouter status'
     ]
   })

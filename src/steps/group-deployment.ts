@@ -161,7 +161,7 @@ async function submit(
         ? Promise.resolve()
         : saved === undefined
           ? forgetDeployment(run)
-          : run.state.update((state) => ({ ...state, deployment: { inputs, token: saved } }))
+          : run.state.update((state) => ({ ...state, deployment: { inputs, token: saved, name: wanted.name } }))
   })
 }
 

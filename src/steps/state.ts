@@ -114,6 +114,8 @@ export interface State {
     /** Hash of template and parameters: another deployment must not be taken for this one. */
     readonly inputs: string
     readonly token: string
+    /** Of the deployment in Azure; absent in states of before it was recorded. */
+    readonly name?: string
   }
 }
 

@@ -38,7 +38,7 @@ describe('an interruption in the middle of a long operation', () => {
     const { code, stdout } = await ended
     const error = JSON.parse(stdout).error
     expect([code, error.code]).toEqual([130, 'interrupted'])
-    expect(error.why).toContain('Azure goes on deploying container group "confrouter"')
+    expect(error.why).toContain('Azure goes on with deployment "confrouter-confrouter"')
     expect(error.next.join()).toContain('az deployment group show -g confrouter -n confrouter-confrouter')
     expect((await state())['deployment'].token).toMatch(/\w/)
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
 import { UserError } from '../../../src/base/user-error.js'
-import { type Progress, runSteps } from '../../../src/steps/graph.js'
+import { interrupted, type Progress, runSteps } from '../../../src/steps/graph.js'
 import type { Finding, Run, Step, StepId } from '../../../src/steps/run.js'
 
 /** Steps are driven with plain values: the graph knows only ids, needs and findings. */
@@ -115,5 +115,20 @@ describe('runSteps', () => {
     )
     expect(error).toBeInstanceOf(Error)
     expect(error).not.toBeInstanceOf(UserError)
+  })
+})
+
+describe('interrupted', () => {
+  const next = (deployment: object) => {
+    const config = { resourceGroup: 'r', containerGroup: { name: 'g' } }
+    return interrupted({ config, state: { get: () => ({ deployment }) } } as unknown as Run).next
+  }
+
+  it('names the deployment that Azure goes on with, which is not called like the configuration after an upgrade', () => {
+    expect(next({ inputs: 'i', token: 't', name: 'confrouter-g-0123abcd' })).toContain(
+      'az deployment group show -g r -n confrouter-g-0123abcd'
+    )
+    // As older states have it.
+    expect(next({ inputs: 'i', token: 't' })).toContain('az deployment group show -g r -n confrouter-g')
   })
 })
