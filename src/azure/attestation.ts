@@ -1,5 +1,5 @@
 import { UserError } from '../base/user-error.js'
-import { isNotFound, toUserError } from './errors.js'
+import { isAbsent, toUserError } from './errors.js'
 import type { AzureSession } from './session.js'
 
 export interface AttestationProvider {
@@ -18,7 +18,7 @@ export async function getAttestationProvider(
   try {
     return describe(await client.attestationProviders.get(resourceGroup, name, { abortSignal: azure.signal }), name)
   } catch (error) {
-    if (isNotFound(error)) return undefined
+    if (isAbsent(error)) return undefined
     throw toUserError(error, `attestation provider "${name}"`)
   }
 }
@@ -52,7 +52,7 @@ export async function deleteAttestationProvider(
   try {
     await client.attestationProviders.delete(resourceGroup, name, { abortSignal: azure.signal })
   } catch (error) {
-    if (!isNotFound(error)) throw toUserError(error, `attestation provider "${name}"`)
+    if (!isAbsent(error)) throw toUserError(error, `attestation provider "${name}"`)
   }
 }
 

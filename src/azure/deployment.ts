@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { isNotFound, toUserError } from './errors.js'
+import { isAbsent, toUserError } from './errors.js'
 import type { AzureSession } from './session.js'
 
 export interface WantedDeployment {
@@ -63,7 +63,7 @@ export async function waitForIdleDeployment(azure: AzureSession, resourceGroup: 
       if (state !== 'Accepted' && state !== 'Running') return
       azure.onWait(`waiting for deployment "${name}" of an earlier run to end (${state})`)
     } catch (error) {
-      if (isNotFound(error)) return
+      if (isAbsent(error)) return
       throw toUserError(error, `deployment "${name}"`)
     }
     await sleep(azure.environment.pollIntervalMs, undefined, { signal: azure.signal })

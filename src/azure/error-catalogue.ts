@@ -301,7 +301,14 @@ export const catalogue: readonly Rule[] = [
   rule('ResourceGroupNotFound', gone()),
   rule('ResourceNotFound', gone()),
 
-  // What only a status says.
+  // What only a status says. Without a code it is not Azure that answered, and nothing is known of what was asked for.
+  rule('Unknown', {
+    status: 404,
+    code: 'azure.foreign-answer',
+    problem: ({ what }) => `${what}: 404 without an error code of Azure`,
+    why: 'something in between answered, such as a proxy: whether it is there is not known, so nothing was made in its place',
+    next: ['check HTTPS_PROXY, NO_PROXY and the endpoints, then run the same command again']
+  }),
   rule('*', { status: 429, ...throttled }),
   rule('*', {
     status: 500,

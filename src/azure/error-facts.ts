@@ -32,10 +32,23 @@ export function isAbsent(error: unknown): boolean {
   return facts?.status === 404 && absentCodes.has(facts.code)
 }
 
-const absentCodes: ReadonlySet<string> = new Set(['ResourceNotFound', 'ResourceGroupNotFound', 'NotFound'])
+const absentCodes: ReadonlySet<string> = new Set([
+  'ResourceNotFound',
+  'ResourceGroupNotFound',
+  'NotFound',
+  'VaultNotFound',
+  'DeletedVaultNotFound',
+  'DeploymentNotFound',
+  'RoleAssignmentNotFound'
+])
 
-export function isNotFound(error: unknown): boolean {
-  return azureErrorFacts(error)?.status === 404
+/**
+ * The same for a key. Whoever takes it for absent makes a new version, which is another key: the pins of all callers and
+ * everything that was sealed would be lost. So only the vault's own code counts.
+ */
+export function isAbsentKey(error: unknown): boolean {
+  const facts = azureErrorFacts(error)
+  return facts?.status === 404 && facts.code === 'KeyNotFound'
 }
 
 /** Whether the data plane refused because a role assignment has not arrived; only that is worth waiting for. */

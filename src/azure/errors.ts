@@ -3,7 +3,7 @@ import { catalogue, type ErrorContext, type Rule } from './error-catalogue.js'
 import { type AzureCause, type AzureErrorFacts, azureErrorFacts } from './error-facts.js'
 import { denialError, denialIn } from './policy-denial.js'
 
-export { azureErrorFacts, hasCode, isForbiddenByRbac, isAbsent, isNotFound } from './error-facts.js'
+export { azureErrorFacts, hasCode, isAbsent, isAbsentKey, isForbiddenByRbac } from './error-facts.js'
 
 /**
  * Turns what the SDK threw into the product's error. `what` names the resource in the user's words.

@@ -1,5 +1,5 @@
 import { UserError } from '../base/user-error.js'
-import { isNotFound, toUserError } from './errors.js'
+import { isAbsent, toUserError } from './errors.js'
 import type { AzureSession } from './session.js'
 
 /** A user-assigned managed identity. */
@@ -23,7 +23,7 @@ export async function getIdentity(
       name
     )
   } catch (error) {
-    if (isNotFound(error)) return undefined
+    if (isAbsent(error)) return undefined
     throw toUserError(error, `identity "${name}"`)
   }
 }
@@ -54,7 +54,7 @@ export async function deleteIdentity(azure: AzureSession, resourceGroup: string,
   try {
     await client.userAssignedIdentities.delete(resourceGroup, name, { abortSignal: azure.signal })
   } catch (error) {
-    if (!isNotFound(error)) throw toUserError(error, `identity "${name}"`)
+    if (!isAbsent(error)) throw toUserError(error, `identity "${name}"`)
   }
 }
 

@@ -1,5 +1,5 @@
 import { UserError } from '../base/user-error.js'
-import { isNotFound, toUserError } from './errors.js'
+import { isAbsent, toUserError } from './errors.js'
 import type { AzureSession } from './session.js'
 
 export interface Vault {
@@ -38,7 +38,7 @@ export async function getVault(azure: AzureSession, resourceGroup: string, name:
       retentionDays: properties.softDeleteRetentionInDays ?? 90
     }
   } catch (error) {
-    if (isNotFound(error)) return undefined
+    if (isAbsent(error)) return undefined
     throw toUserError(error, `key vault "${name}"`)
   }
 }
@@ -57,7 +57,7 @@ export async function getDeletedVault(
       purgeProtection: properties?.purgeProtectionEnabled === true
     }
   } catch (error) {
-    if (isNotFound(error)) return undefined
+    if (isAbsent(error)) return undefined
     throw toUserError(error, `deleted key vault "${name}"`)
   }
 }
@@ -121,7 +121,7 @@ export async function deleteVault(azure: AzureSession, resourceGroup: string, na
   try {
     await client.vaults.delete(resourceGroup, name, { abortSignal: azure.signal })
   } catch (error) {
-    if (!isNotFound(error)) throw toUserError(error, `key vault "${name}"`)
+    if (!isAbsent(error)) throw toUserError(error, `key vault "${name}"`)
   }
 }
 
@@ -134,6 +134,6 @@ export async function purgeVault(azure: AzureSession, name: string, location: st
       updateIntervalInMs: azure.environment.pollIntervalMs
     })
   } catch (error) {
-    if (!isNotFound(error)) throw toUserError(error, `deleted key vault "${name}"`, azure.takeFailedOperation())
+    if (!isAbsent(error)) throw toUserError(error, `deleted key vault "${name}"`, azure.takeFailedOperation())
   }
 }

@@ -1,4 +1,4 @@
-import { isNotFound, toUserError } from './errors.js'
+import { isAbsent, toUserError } from './errors.js'
 import type { AzureSession } from './session.js'
 
 export interface ResourceGroup {
@@ -13,7 +13,7 @@ export async function getResourceGroup(azure: AzureSession, name: string): Promi
     const group = await client.resourceGroups.get(name, { abortSignal: azure.signal })
     return { id: group.id ?? '', name: group.name ?? name, location: group.location }
   } catch (error) {
-    if (isNotFound(error)) return undefined
+    if (isAbsent(error)) return undefined
     throw toUserError(error, `resource group "${name}"`)
   }
 }
@@ -49,6 +49,6 @@ export async function deleteResourceGroup(azure: AzureSession, name: string): Pr
       updateIntervalInMs: azure.environment.pollIntervalMs
     })
   } catch (error) {
-    if (!isNotFound(error)) throw toUserError(error, `resource group "${name}"`, azure.takeFailedOperation())
+    if (!isAbsent(error)) throw toUserError(error, `resource group "${name}"`, azure.takeFailedOperation())
   }
 }

@@ -1,4 +1,4 @@
-import { hasCode, isNotFound, toUserError } from './errors.js'
+import { hasCode, isAbsent, toUserError } from './errors.js'
 import { patiently } from './patience.js'
 import type { AzureSession } from './session.js'
 
@@ -37,7 +37,7 @@ export async function findRoleAssignment(
     }
     return undefined
   } catch (error) {
-    if (isNotFound(error)) return undefined
+    if (isAbsent(error)) return undefined
     throw toUserError(error, `role assignments on ${wanted.scope}`)
   }
 }
@@ -85,6 +85,6 @@ export async function deleteRoleAssignment(azure: AzureSession, id: string): Pro
   try {
     await client.roleAssignments.deleteById(id, { abortSignal: azure.signal })
   } catch (error) {
-    if (!isNotFound(error)) throw toUserError(error, 'role assignment')
+    if (!isAbsent(error)) throw toUserError(error, 'role assignment')
   }
 }

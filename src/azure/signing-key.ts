@@ -1,7 +1,7 @@
 import type { KeyVaultKey } from '@azure/keyvault-keys'
 import { sha256Hex } from '../base/digest.js'
 import { decodeHex, encodeBase64Url } from '../base/encoding.js'
-import { hasCode, isNotFound } from './errors.js'
+import { hasCode, isAbsentKey } from './errors.js'
 import { reach, type VaultAccess } from './vault-key.js'
 
 /** The current version of a key that signs and never leaves the vault. */
@@ -20,14 +20,14 @@ export interface UnusableKey {
   readonly unusable: string
 }
 
-/** The key of this name, whatever it is. */
+/** The key of this name, whatever it is; undefined only if the vault itself says that there is none. */
 export async function getSigningKey(vault: VaultAccess, name: string): Promise<SigningKey | UnusableKey | undefined> {
   const client = await vault.azure.keys(vault.vaultUri)
   return reach(vault, name, async () => {
     try {
       return describe(await client.getKey(name, { abortSignal: vault.azure.signal }))
     } catch (error) {
-      if (isNotFound(error)) return undefined
+      if (isAbsentKey(error)) return undefined
       throw error
     }
   })

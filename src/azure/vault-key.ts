@@ -1,7 +1,7 @@
 import type { KeyVaultKey } from '@azure/keyvault-keys'
 import { encodeBase64Url } from '../base/encoding.js'
 import { UserError } from '../base/user-error.js'
-import { hasCode, isForbiddenByRbac, isNotFound, toUserError } from './errors.js'
+import { hasCode, isAbsentKey, isForbiddenByRbac, toUserError } from './errors.js'
 import { patiently } from './patience.js'
 import type { AzureSession } from './session.js'
 
@@ -33,13 +33,14 @@ export interface VaultAccess {
   readonly onWait: (reason: string) => void
 }
 
+/** Undefined only if the vault itself says that there is no such key. */
 export async function getKey(vault: VaultAccess, name: string): Promise<VaultKey | undefined> {
   const client = await vault.azure.keys(vault.vaultUri)
   return reach(vault, name, async () => {
     try {
       return describe(await client.getKey(name, { abortSignal: vault.azure.signal }))
     } catch (error) {
-      if (isNotFound(error)) return undefined
+      if (isAbsentKey(error)) return undefined
       throw error
     }
   })
@@ -64,7 +65,7 @@ export async function getDeletedKey(vault: VaultAccess, name: string): Promise<D
         purgeProtection: properties.recoveryLevel?.includes('Purgeable') !== true
       }
     } catch (error) {
-      if (isNotFound(error)) return undefined
+      if (isAbsentKey(error)) return undefined
       throw error
     }
   })

@@ -1,4 +1,11 @@
-import { createKey, getKey, updateReleasePolicy, type VaultAccess, type VaultKey } from '../azure/vault-key.js'
+import {
+  createKey,
+  getDeletedKey,
+  getKey,
+  updateReleasePolicy,
+  type VaultAccess,
+  type VaultKey
+} from '../azure/vault-key.js'
 import { canonicalJson } from '../base/json.js'
 import { sha256Hex } from '../base/digest.js'
 import { UserError } from '../base/user-error.js'
@@ -35,6 +42,7 @@ export const keyStep: Step<'key'> = {
           }
         ),
         async apply(say) {
+          await refuseAnother(run, { ...vault, onWait: say }, wanted.name)
           const created = await createKey({ ...vault, onWait: say }, wanted.name, {
             size: wanted.size,
             releasePolicy,
@@ -55,6 +63,31 @@ export const keyStep: Step<'key'> = {
       apply: async (say) => remember(run, await bind(run, { ...vault, onWait: say }, key, releasePolicy))
     }
   }
+}
+
+/**
+ * A key that was made or bound from here and is not there any more was deleted by somebody, and a new one of its name
+ * would be another key: every caller's pin and all that was sealed would be lost without a question. A soft-deleted one
+ * is recovered, which is the same key, or purged by whoever asked for that. Throws `key.vanished`.
+ */
+async function refuseAnother(run: Run, vault: VaultAccess, name: string): Promise<void> {
+  const { keyId } = run.state.get()
+  const isRecorded = keyId?.toLowerCase().startsWith(`${vault.vaultUri}/keys/${name}/`.toLowerCase()) === true
+  if (!isRecorded || run.softDeleted() === 'purge') return
+  if ((await getDeletedKey(vault, name)) !== undefined) return
+  throw new UserError(
+    'cloud',
+    'key.vanished',
+    `key "${name}" is gone, and no deleted key of its name can be recovered`,
+    {
+      why: `${keyId} was in use from here, and a new key would be another one: all pins and all that is sealed to it would be lost`,
+      next: [
+        `az keyvault key list-deleted --vault-name ${run.config.keyVault.name}`,
+        'az monitor activity-log list --resource-id VAULT_ID   (who purged it)',
+        'set key.name to another name in confrouter.yaml   (another key, which callers have to accept)'
+      ]
+    }
+  )
 }
 
 /** What would change in who can obtain the key; empty if there is no key yet or it is bound as wanted. */

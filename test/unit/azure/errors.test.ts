@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from '@jest/globals'
-import { azureErrorFacts, isAbsent, isForbiddenByRbac, isNotFound, toUserError } from '../../../src/azure/errors.js'
+import { azureErrorFacts, isAbsent, isAbsentKey, isForbiddenByRbac, toUserError } from '../../../src/azure/errors.js'
 import { UserError } from '../../../src/base/user-error.js'
 
 const vectors = join(import.meta.dirname, '../../vectors/azure')
@@ -143,9 +143,15 @@ describe('azureErrorFacts', () => {
     expect(isForbiddenByRbac(restError('error-key-hsm-on-standard-vault'))).toBe(false)
   })
 
-  it('tells absence by the status alone', () => {
-    expect(isNotFound(restError('error-vault-not-found'))).toBe(true)
-    expect(isNotFound(restError('error-authorization-failed'))).toBe(false)
+  it('tells absence by the words of Azure', () => {
+    expect(isAbsent(restError('error-vault-not-found'))).toBe(true)
+    expect(isAbsent(restError('error-authorization-failed'))).toBe(false)
+  })
+
+  it('takes a key for absent by the code of the vault alone', () => {
+    expect(isAbsentKey(restError('error-key-not-found'))).toBe(true)
+    expect(isAbsentKey(restError('error-vault-not-found'))).toBe(false)
+    expect(isAbsentKey(Object.assign(new Error('<html>'), { statusCode: 404 }))).toBe(false)
   })
 
   it('unwraps causes that stand as JSON inside a message, five levels at most', () => {
