@@ -3,16 +3,18 @@ import { decodeBase64, utf8 } from '../base/encoding.js'
 import { UserError } from '../base/user-error.js'
 import { CheckError, strictTrustPolicy, verifyRouter } from '../client/index.js'
 import { imageFacts } from '../image/index.js'
-import { parseCcePolicy, parseReleasePolicy, hostDataOf } from '../policy/index.js'
+import { parseCcePolicy } from '../policy/index.js'
 import { failingRestarts } from './container-start.js'
 import { endpointsOfGroup, hostDataOfGroup } from './group-output.js'
 import { callSeconds, routerAt, within } from './router-call.js'
 import { activeNaming } from './generation.js'
 import { type Place, wantedPlaces } from './places.js'
+import { pinsOf } from './release-key.js'
 import type { Run } from './run.js'
 import { fetchFor } from './smoke-checks.js'
 import type { State } from './state.js'
 import type { ObservedTrust } from './trust-chain.js'
+import { isWithin, releasePolicyFor, waysBeyond } from './upgrade-window.js'
 
 /** One link of the digest chain of what runs now. */
 export interface ChainLink {
@@ -51,7 +53,7 @@ export async function digestChain(run: Run, { group, key }: ObservedTrust): Prom
     ],
     [
       { id: 'key policy', link: 'hash of the group’s policy = host data in the key’s release policy' },
-      () => keyLink(key?.releasePolicy, hostData)
+      () => keyLink(run, key?.releasePolicy, group)
     ],
     [
       { id: 'evidence', link: 'hash of the group’s policy = host data in the evidence' },
@@ -129,17 +131,27 @@ function policyOf(group: ContainerGroup) {
   return parseCcePolicy(utf8.decode(decodeBase64(group.ccePolicy ?? '', 'ccePolicy')))
 }
 
-function keyLink(releasePolicy: string | undefined, hostData: string | undefined): Outcome {
+/** Whole policies: the right host data with another authority, or without a condition, is another trust. */
+function keyLink(run: Run, releasePolicy: string | undefined, group: ContainerGroup): Outcome {
   if (releasePolicy === undefined) return unchecked('there is no key, or it cannot be read')
-  const pins = hostDataOf(parseReleasePolicy(releasePolicy))
-  const isPinned = pins !== 'any' && hostData !== undefined && (pins as readonly string[]).includes(hostData)
+  const hostData = hostDataOfGroup(group)
+  const pins = pinsOf(releasePolicy)
+  const own = releasePolicyFor({ hostData, authority: authorityOf(group) })
+  const widened = run.state.get().upgrade?.release?.widened
+  const beyond = waysBeyond(
+    releasePolicy,
+    [own, widened].filter((each) => each !== undefined)
+  )
+  const isPinned = hostData !== undefined && pins.includes(hostData)
   return compared(
     hostData ?? '(no policy)',
-    pins === 'any' ? 'any' : pins.join(' or ') || '(none)',
-    isPinned,
-    pins === 'any'
+    pins.join(' or ') || '(none)',
+    own !== undefined && isWithin(own, releasePolicy) && beyond.length === 0,
+    pins.includes('any')
       ? 'the release policy does not pin host data, so any container may obtain the key'
-      : 'the running group would not get its key again'
+      : isPinned
+        ? `the key is not released on the terms of this program alone: ${beyond.join('; ') || 'it asks more'}`
+        : 'the running group would not get its key again'
   )
 }
 

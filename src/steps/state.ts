@@ -64,6 +64,13 @@ export interface UpgradeState {
     /** Where its groups are, as configured when it was opened: the first region's have no region in their names. */
     readonly regions?: readonly string[]
   }
+  /**
+   * Release policies of the key, as texts: what the vault had when the window was opened, what was written then, and
+   * what was approved and closes it again.
+   */
+  readonly release?: { readonly before?: string; readonly widened: string; readonly approved: string }
+  /** Whom somebody else let in while the window was open, in words. */
+  readonly keyOpenedTo?: readonly string[]
   /** The new group, once it was deployed. */
   readonly built?: Generation
   /** The phase that is to be done next. */
@@ -81,6 +88,8 @@ export interface PinChange {
   readonly from: string
   readonly to: string
   readonly reason?: string
+  /** Whom somebody else let the key out to meanwhile, in words. */
+  readonly keyOpenedTo?: readonly string[]
 }
 
 export interface State {

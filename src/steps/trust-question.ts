@@ -1,11 +1,14 @@
 import { findRoleAssignment } from '../azure/roles.js'
 import { getIdentity } from '../azure/identity.js'
-import { evaluateReleasePolicy, hostDataOf, parseReleasePolicy, type ReleaseFailure } from '../policy/index.js'
+import { evaluateReleasePolicy, parseReleasePolicy, type ReleaseFailure } from '../policy/index.js'
 import { authorityOf } from './digest-chain.js'
 import { hostDataOfGroup } from './group-output.js'
 import type { RunResults } from './graph.js'
 import type { Run } from './run.js'
+import type { UpgradeState } from './state.js'
+import { pinsOf } from './release-key.js'
 import type { ObservedTrust } from './trust-chain.js'
+import { releasePolicyFor, waysBeyond, waysOn } from './upgrade-window.js'
 
 /** One question about trust, answered; `next` mends it if the answer is not `yes`. */
 export interface TrustAnswer {
@@ -45,6 +48,9 @@ export async function coldStartAnswer(
     return answer('no', `the group asks for key "${wantedKey ?? ''}", not for "${key.name}"`, ['confrouter up'])
   }
   if (!key.exportable) return answer('no', `key "${key.name}" is not exportable`, ['set key.name to another name'])
+  if (!isReadable(key.releasePolicy)) {
+    return answer('unknown', 'the release policy of the key cannot be read by this program', ['confrouter up'])
+  }
   const decision = evaluateReleasePolicy(parseReleasePolicy(key.releasePolicy), {
     issuer: authorityOf(group) ?? '',
     claims: claimsOf(hostData)
@@ -55,13 +61,22 @@ export async function coldStartAnswer(
   return answer('yes', `the release policy accepts host data ${hostData}, and the identity may ask for the key`)
 }
 
+function isReadable(releasePolicy: string): boolean {
+  try {
+    parseReleasePolicy(releasePolicy)
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** Is an upgrade window open: may a measurement other than the running one obtain the key? */
 export function windowAnswer(run: Run, { group, key }: ObservedTrust): TrustAnswer {
   const question = 'does the key accept the running measurement only, with no upgrade window open?'
   const { upgrade } = run.state.get()
   const running = group === undefined ? undefined : hostDataOfGroup(group)
-  const pins = key?.releasePolicy === undefined ? [] : hostDataOf(parseReleasePolicy(key.releasePolicy))
-  const others = pins === 'any' ? ['any'] : pins.filter((pin) => pin !== running)
+  const own = group === undefined ? undefined : releasePolicyFor({ hostData: running, authority: authorityOf(group) })
+  const pins = key?.releasePolicy === undefined ? [] : pinsOf(key.releasePolicy)
   if (upgrade !== undefined) {
     return {
       question,
@@ -69,30 +84,33 @@ export function windowAnswer(run: Run, { group, key }: ObservedTrust): TrustAnsw
       inOrder: false,
       why:
         `${upgrade.direction} from ${upgrade.from.hostData} to ${upgrade.to.hostData} is open since ${upgrade.openedAt}, ` +
-        `next phase: ${upgrade.phase}; the key accepts ${pins === 'any' ? 'any' : pins.join(' and ') || '(none)'}` +
+        `next phase: ${upgrade.phase}; the key accepts ${pins.join(' and ') || '(none)'}` +
+        openedMeanwhile(upgrade, key?.releasePolicy) +
         (upgrade.failure === undefined ? '' : `; the last attempt ended: ${upgrade.failure}`),
-      next: ['confrouter up', 'confrouter rollback --reason TEXT']
+      next: [waysOn(upgrade).on, waysOn(upgrade).back]
     }
   }
   if (key?.releasePolicy === undefined) {
     return { question, answer: 'unknown', inOrder: false, why: 'the key cannot be read', next: ['confrouter key'] }
   }
+  const others = waysBeyond(key.releasePolicy, own === undefined ? [] : [own])
   if (others.length === 0) {
-    return {
-      question,
-      answer: 'yes',
-      inOrder: true,
-      why: `it accepts ${running ?? '(none)'} and nothing else`,
-      next: []
-    }
+    const why = `it accepts ${running ?? '(none)'} and nothing else`
+    return { question, answer: 'yes', inOrder: true, why, next: [] }
   }
   return {
     question,
     answer: 'no',
     inOrder: false,
-    why: `the key is also released to host data ${others.join(', ')}, which no recorded upgrade explains`,
-    next: ['confrouter up', 'confrouter key']
+    why: `the key is also released to ${others.join('; ')}, which no recorded upgrade explains`,
+    next: ['confrouter up']
   }
+}
+
+/** What the window that was opened does not explain. */
+function openedMeanwhile({ release }: UpgradeState, releasePolicy: string | undefined): string {
+  const others = release === undefined ? [] : waysBeyond(releasePolicy, [release.widened, release.approved])
+  return others.length === 0 ? '' : `; somebody else let it out to ${others.join('; ')}`
 }
 
 /** What a token of Azure for a genuine group of this policy says (docs/verification.md). */

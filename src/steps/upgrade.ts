@@ -17,11 +17,11 @@ import { addressesOf, addressOf, type Address, publish, recordActive, trustInFor
 import { type Naming, type Place, wantedPlaces } from './places.js'
 import { deployReplicas, removeReplicas, replicaOutputs, stopReplicas } from './replicas.js'
 import { othersOf } from './settle-upgrade.js'
-import { bindKey, changesBetween, vaultAccess } from './release-key.js'
+import { bindKey, changesBetween, pinsOf, vaultAccess } from './release-key.js'
 import type { Note, Outputs, Run } from './run.js'
 import { smokeStep } from './smoke-test.js'
 import type { UpgradeState } from './state.js'
-import { narrowedPolicy, widenedPolicy } from './upgrade-window.js'
+import { isWithin, releasePolicyFor, waysBeyond, waysOn, widenedPolicy } from './upgrade-window.js'
 
 export type PhaseId =
   'widen' | 'remove-old' | 'deploy' | 'verify' | 'cold-start' | 'move' | 'drain' | 'stop' | 'narrow' | 'remove'
@@ -48,6 +48,12 @@ const titles: Readonly<Record<PhaseId, string>> = {
   stop: 'stop the old group',
   narrow: 'release the key to the new one only',
   remove: 'delete the old group'
+}
+
+/** Whether a phase comes after the one in which callers are sent to the new group. */
+export function isAfterMove({ strategy, phase }: Pick<UpgradeState, 'strategy' | 'phase'>): boolean {
+  const order: readonly string[] = phasesOf[strategy]
+  return order.indexOf(phase) > order.indexOf('move')
 }
 
 export function upgradePhases(strategy: WantedUpgrade['strategy']): readonly { id: PhaseId; title: string }[] {
@@ -89,11 +95,13 @@ export async function runUpgrade(
   for (;;) {
     const { upgrade } = run.state.get()
     if (upgrade === undefined) break
-    if (run.signal.aborted) throw interrupted()
+    if (run.signal.aborted) throw interrupted(run)
     const id = upgrade.phase as PhaseId
     phases.push(await runPhase({ run, results, upgrade }, id, options.progress))
   }
   const seconds = Math.round(performance.now() - started) / 1000
+  const opened = run.state.get().history?.at(-1)?.keyOpenedTo
+  if (opened !== undefined) throw keyOpened(run, opened)
   return { results: await finished(run, results, seconds), phases }
 }
 
@@ -104,25 +112,30 @@ async function open(run: Run, { upgrade, direction, reason }: UpgradeOptions): P
   const { regions } = run.config.containerGroup
   const places = wantedPlaces(run, { stem: to.group, home: regions[0] ?? run.config.location })
   await requireOwnNames(run, [from.group, ...places.map(({ name }) => name)])
-  const { endpoint, tlsEndpoint } = run.state.get()
-  const [first] = await replicaOutputs(run, [from.group])
-  const replicas = await replicaOutputs(run, othersOf(run, from))
   const opened: UpgradeState = {
     strategy,
     direction,
     ...(reason === undefined ? {} : { reason }),
-    from: {
-      ...from,
-      ...(first === undefined ? {} : { region: first.region }),
-      ...(endpoint === undefined ? {} : { endpoint }),
-      ...(tlsEndpoint === undefined ? {} : { tlsEndpoint }),
-      ...(replicas.length === 0 ? {} : { replicas })
-    },
+    from: await asItIsReached(run, from),
     to: { ...to, regions },
     phase: phasesOf[strategy][0] ?? 'widen',
     openedAt: run.now().toISOString()
   }
   await run.state.update((state) => ({ ...state, upgrade: opened }))
+}
+
+/** The group that serves, with where callers reach it. */
+export async function asItIsReached(run: Run, from: WantedUpgrade['from']): Promise<UpgradeState['from']> {
+  const { endpoint, tlsEndpoint } = run.state.get()
+  const [first] = await replicaOutputs(run, [from.group])
+  const replicas = await replicaOutputs(run, othersOf(run, from))
+  return {
+    ...from,
+    ...(first === undefined ? {} : { region: first.region }),
+    ...(endpoint === undefined ? {} : { endpoint }),
+    ...(tlsEndpoint === undefined ? {} : { tlsEndpoint }),
+    ...(replicas.length === 0 ? {} : { replicas })
+  }
 }
 
 async function runPhase(context: Context, id: PhaseId, progress: Progress): Promise<PhaseReport> {
@@ -157,12 +170,16 @@ async function advance(run: Run, strategy: UpgradeState['strategy'], id: PhaseId
       const { failure: _before, ...open } = upgrade
       return { ...state, upgrade: { ...open, phase: next } }
     }
-    const { direction, from, to, reason } = upgrade
-    const change = { at: run.now().toISOString(), what: direction, from: from.hostData, to: to.hostData }
-    return {
-      ...state,
-      history: [...(state.history ?? []), reason === undefined ? change : { ...change, reason }].slice(-50)
+    const { direction, from, to, reason, keyOpenedTo } = upgrade
+    const change = {
+      at: run.now().toISOString(),
+      what: direction,
+      from: from.hostData,
+      to: to.hostData,
+      ...(reason === undefined ? {} : { reason }),
+      ...(keyOpenedTo === undefined ? {} : { keyOpenedTo })
     }
+    return { ...state, history: [...(state.history ?? []), change].slice(-50) }
   })
 }
 
@@ -185,7 +202,7 @@ function notVerified(upgrade: UpgradeState, error: unknown): unknown {
     ]
       .filter((part) => part !== undefined)
       .join('; '),
-    next: ['confrouter status --trust', 'confrouter up', 'confrouter rollback --reason TEXT'],
+    next: ['confrouter status --trust', waysOn(upgrade).on, waysOn(upgrade).back],
     cause: error,
     report: { ...error.report, cause: error.code, window: { open: true, from: from.hostData, to: to.hostData } }
   }
@@ -202,9 +219,16 @@ const phases: Readonly<Record<PhaseId, (context: Context, note: Note) => Promise
     const open = widenedPolicy(key.releasePolicy, upgrade.from.hostData, wanted)
     // What is approved is where this leads; on the way nobody is let in who was not in before.
     const approve = changesBetween(key.releasePolicy, wanted)
-    await bindKey(run, vaultAccess(run, results, note), key, open, approve)
+    const { release } = upgrade
+    const before = release === undefined ? key.releasePolicy : release.before
+    // Of a window that is open already: to another measurement than this one, or to this one by a run that was killed.
+    if (release !== undefined) await noteOpened(run, upgrade, key, [release.before, wanted], note)
+    await changeOpen(run, {
+      release: { ...(before === undefined ? {} : { before }), widened: open, approved: wanted }
+    })
+    const bound = await bindKey(run, vaultAccess(run, results, note), key, open, approve)
     await publish(run, trustInForce(run, measured(results)), oldAddresses(upgrade))
-    return `the key is released to ${upgrade.from.hostData} and ${upgrade.to.hostData}`
+    return `the key is released to ${pinsOf(bound.releasePolicy ?? '').join(' and ')}`
   },
 
   async 'remove-old'({ run, upgrade }, note) {
@@ -233,9 +257,7 @@ const phases: Readonly<Record<PhaseId, (context: Context, note: Note) => Promise
     const { generation } = await deployGroup(run, target, note).finally(() => starting)
     const { failure } = await starting
     if (failure !== undefined) throw failure.error
-    await run.state.update((state) =>
-      state.upgrade === undefined ? state : { ...state, upgrade: { ...state.upgrade, built: generation } }
-    )
+    await changeOpen(run, { built: generation })
     const names = [target, ...others].map(({ place }) => `"${place.name}"`)
     return names.length === 1 ? `${names.join()} runs` : `${names.join(', ')} run`
   },
@@ -260,9 +282,7 @@ const phases: Readonly<Record<PhaseId, (context: Context, note: Note) => Promise
       upgrade.strategy === 'blue-green'
         ? await moveLabels(run, results, { from: upgrade.from, built, places: newPlaces(run, upgrade) }, note)
         : built
-    await run.state.update((state) =>
-      state.upgrade === undefined ? state : { ...state, upgrade: { ...state.upgrade, built: generation } }
-    )
+    await changeOpen(run, { built: generation })
     const output = await outputOfNew(run, upgrade)
     await recordActive(run, generation, output)
     await publish(run, trustInForce(run, generation), [
@@ -290,18 +310,15 @@ const phases: Readonly<Record<PhaseId, (context: Context, note: Note) => Promise
 
   async narrow({ run, results, upgrade }, note) {
     const key = await keyOf(run, results, note)
-    const closed = narrowedPolicy(key.releasePolicy, upgrade.to.hostData)
-    if (closed === undefined) {
-      throw new UserError('cloud', 'upgrade.window-gone', `key "${key.name}" does not accept the new group any more`, {
-        why: `somebody changed its release policy while the upgrade to ${upgrade.to.hostData} went on`,
-        next: ['confrouter status --trust', 'confrouter key']
-      })
-    }
-    await bindKey(run, vaultAccess(run, results, note), key, closed, [])
+    const wantedPolicy = approvedPolicy(upgrade, results)
+    await noteOpened(run, upgrade, key, [wantedPolicy], note)
+    // Closing only takes away. If it does not, somebody has taken the new one off the key: to let it in again is asked.
+    if (!isWithin(wantedPolicy, key.releasePolicy)) await approveAgain(run, upgrade, key, wantedPolicy)
+    const closed = await bindKey(run, vaultAccess(run, results, note), key, wantedPolicy, [])
     const output = await outputOfNew(run, upgrade)
     const wanted = requireBuilt(upgrade)
     await publish(run, trustOf(run, [wanted]), addressesOf(wanted, output))
-    return `the key is released to ${upgrade.to.hostData} only`
+    return `the key is released to ${pinsOf(closed.releasePolicy ?? '').join(' and ')} only`
   },
 
   async remove({ run, upgrade }, note) {
@@ -310,6 +327,69 @@ const phases: Readonly<Record<PhaseId, (context: Context, note: Note) => Promise
     await forgetCreated(run, upgrade.from.group)
     return `"${upgrade.from.group}" is deleted`
   }
+}
+
+/** Records something of the open upgrade. */
+export async function changeOpen(run: Run, change: Partial<UpgradeState>): Promise<void> {
+  await run.state.update((state) =>
+    state.upgrade === undefined ? state : { ...state, upgrade: { ...state.upgrade, ...change } }
+  )
+}
+
+/** What was approved when the window was opened. An older state does not say it: then what was built does. */
+function approvedPolicy({ release, built }: UpgradeState, results: RunResults): string {
+  return release?.approved ?? releasePolicyFor(built ?? { hostData: undefined }) ?? results.get('policy').releasePolicy
+}
+
+/** Whoever else was let in is not only put out again: they may have obtained the key, and that is to be known. */
+export async function noteOpened(
+  run: Run,
+  { release, keyOpenedTo = [] }: UpgradeState,
+  key: VaultKey,
+  allowed: readonly (string | undefined)[],
+  note: Note
+): Promise<void> {
+  // An older state does not say what was written.
+  if (release === undefined) return
+  const known = [release.widened, release.approved, ...allowed].filter((each) => each !== undefined)
+  const opened = waysBeyond(key.releasePolicy, known)
+  if (opened.length === 0) return
+  note(`somebody has changed the release policy: the key was also released to ${opened.join('; ')}`)
+  await changeOpen(run, { keyOpenedTo: [...new Set([...keyOpenedTo, ...opened])] })
+}
+
+async function approveAgain(run: Run, { to }: UpgradeState, key: VaultKey, approved: string): Promise<void> {
+  try {
+    for (const change of changesBetween(key.releasePolicy, approved)) await run.approveTrust(change)
+  } catch (cause) {
+    throw new UserError('cloud', 'upgrade.window-gone', `key "${key.name}" does not accept the new group any more`, {
+      why: `somebody changed its release policy while the upgrade to ${to.hostData} went on`,
+      next: ['confrouter status --trust', `confrouter up --accept-host-data ${to.hostData}`],
+      cause
+    })
+  }
+}
+
+/**
+ * The key is closed again, and that does not take back what it was released to. Exit code 6: who keeps the key has
+ * to look at it before anybody sends data.
+ */
+export function keyOpened(run: Run, opened: readonly string[]): UserError {
+  const { name } = run.config.key
+  return new UserError(
+    'evidence',
+    'upgrade.key-opened',
+    `while the window was open somebody else let key "${name}" out to others; it is closed again`,
+    {
+      why: `its release policy also accepted ${opened.join('; ')}: whoever met it may have the key`,
+      next: [
+        `look for releases of key "${name}" in the logs of vault "${run.config.keyVault.name}"`,
+        'set key.name to another name in confrouter.yaml if there was one   (another key, which callers have to accept)',
+        'confrouter status --trust'
+      ],
+      report: { keyOpenedTo: opened }
+    }
+  )
 }
 
 /** The checks of the smoke test against what runs, with the new host data and nothing else accepted. */
@@ -331,7 +411,8 @@ async function drain(run: Run): Promise<void> {
   await sleep(run.config.upgrade.drainSeconds * 1000, undefined, { signal: run.signal })
 }
 
-async function keyOf(run: Run, results: RunResults, note: Note): Promise<VaultKey> {
+/** The key, which has to be there as long as a group holds it. Throws `upgrade.no-key`. */
+export async function keyOf(run: Run, results: RunResults, note: Note): Promise<VaultKey> {
   const key = await getKey(vaultAccess(run, results, note), run.config.key.name)
   if (key !== undefined) return key
   throw new UserError('cloud', 'upgrade.no-key', `key "${run.config.key.name}" is gone`, {
@@ -354,12 +435,13 @@ async function removeStranger(run: Run, upgrade: UpgradeState, note: Note): Prom
   if (!isSame) await removeGroup(run, group.name, note)
 }
 
-async function requireNew(run: Run, { to }: UpgradeState) {
+async function requireNew(run: Run, upgrade: UpgradeState) {
+  const { to } = upgrade
   const group = await getContainerGroup(run.azure, run.config.resourceGroup, to.group)
   if (group !== undefined) return group
   throw new UserError('cloud', 'upgrade.group-gone', `the new group "${to.group}" is gone`, {
     why: 'Azure says that there is no such group: somebody deleted it while the upgrade went on',
-    next: ['confrouter rollback --reason TEXT', 'confrouter status --trust']
+    next: [waysOn(upgrade).back, 'confrouter status --trust']
   })
 }
 
