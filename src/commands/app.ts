@@ -47,7 +47,15 @@ export interface VerificationAccess {
   /** Where this program is: its source, if it runs from a checkout. */
   readonly packageFolder: string
   /** The router that was deployed from the state directory. */
-  readonly deployment: { readonly url: string; readonly trustFile: string; readonly releaseFile: string } | undefined
+  readonly deployment:
+    | {
+        readonly url: string
+        readonly trustFile: string
+        readonly releaseFile: string
+        /** Where its addresses stand, if any were published. */
+        readonly addressesFile?: string | undefined
+      }
+    | undefined
 }
 
 /** One deployment, opened for one command. */

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { access, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { UserError } from '../base/user-error.js'
 import type { VerificationAccess } from '../commands/app.js'
@@ -27,7 +27,8 @@ export async function openVerification(
       : {
           url: recorded.endpoint,
           trustFile: join(stateDir, 'policy', 'trust.json'),
-          releaseFile: join(stateDir, 'policy', 'release.json')
+          releaseFile: join(stateDir, 'policy', 'release.json'),
+          addressesFile: await existing(join(stateDir, 'policy', 'addresses.json'))
         }
   if (local !== true) {
     return {
@@ -51,6 +52,12 @@ export async function openVerification(
     deployment
   }
 }
+
+const existing = (file: string): Promise<string | undefined> =>
+  access(file).then(
+    () => file,
+    () => undefined
+  )
 
 /** `fetch` without the time-outs of Node's own, which would end an answer that is long in coming; with `ca` it accepts only that. */
 async function patientFetch(ca: string | undefined): Promise<typeof fetch> {

@@ -1,7 +1,9 @@
+import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createFetch, parseTrustPolicy } from '../../src/client/index.js'
 import { trustedFetch } from '../../src/composition/trusted-fetch.js'
+import type { Workspace } from './workspace.js'
 
 /** What a caller sent and what came of it. */
 export interface Tally {
@@ -31,7 +33,6 @@ export function startCaller(
   const fetch = trustedFetch(ca)
   const clients = new Map<string, ReturnType<typeof createFetch>>()
   const tally = { sent: 0, answered: 0, lost: [] as string[], byAddress: {} as Record<string, number> }
-  let running = true
 
   async function call(): Promise<void> {
     const published = JSON.parse(await readFile(join(policy, 'addresses.json'), 'utf8')) as Published
@@ -61,17 +62,78 @@ export function startCaller(
     }
   }
 
+  const stop = again(call, options)
+  return {
+    async stop(): Promise<Tally> {
+      await stop()
+      return tally
+    }
+  }
+}
+
+/** Several loops of calls, each after a pause; gives what ends them. */
+function again(call: () => Promise<void>, options: { readonly loops: number; readonly pauseMs: number }) {
+  let running = true
   const loops = Array.from({ length: options.loops }, async () => {
     while (running) {
       await call()
       await new Promise((resolve) => setTimeout(resolve, options.pauseMs))
     }
   })
+  return async (): Promise<void> => {
+    running = false
+    await Promise.all(loops)
+  }
+}
+
+/**
+ * A program that knows nothing of upgrades, with several calls at the same time through one `confrouter proxy` that is
+ * given what the operator publishes. A call that fails is lost: nobody tries again.
+ */
+export async function startProxyCaller(
+  workspace: Workspace,
+  options: { readonly loops: number; readonly pauseMs: number }
+) {
+  const published = (name: string): string => join('.confrouter', 'policy', `${name}.json`)
+  const files = ['--addresses', published('addresses'), '--trust', published('trust')]
+  const proxy = workspace.start('proxy', '--local', ...files, '--port', '0', '--json')
+  const ended = once(proxy, 'exit')
+  let told = ''
+  proxy.stderr?.on('data', (piece: Buffer) => (told += piece.toString()))
+  const { url } = JSON.parse(await firstLine(proxy.stdout!)) as { url: string }
+  const tally = { sent: 0, answered: 0, lost: [] as string[] }
+  const stop = again(async () => {
+    const text = `call ${tally.sent++}`
+    try {
+      const response = await fetch(`${url}/v1/chat/completions`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ model: 'loopback:echo', messages: [{ role: 'user', content: text }] })
+      })
+      const body = await response.text()
+      if (response.status !== 200 || !body.includes(text)) throw new Error(`${response.status} ${body.slice(0, 300)}`)
+      tally.answered++
+    } catch (error) {
+      tally.lost.push(String(error))
+    }
+  }, options)
   return {
-    async stop(): Promise<Tally> {
-      running = false
-      await Promise.all(loops)
-      return tally
+    /** What came of the calls, where the proxy was in the end, what it has said, and how it ended. */
+    async stop() {
+      await stop()
+      const { router } = (await (await fetch(`${url}/status.json`)).json()) as { router: string }
+      proxy.kill('SIGINT')
+      const [code] = (await ended) as [number | null]
+      return { ...tally, router, told, code }
     }
   }
+}
+
+async function firstLine(stream: NodeJS.ReadableStream): Promise<string> {
+  let text = ''
+  for await (const piece of stream) {
+    text += String(piece)
+    if (text.includes('\n')) return text
+  }
+  throw new Error('the proxy ended before it listened')
 }

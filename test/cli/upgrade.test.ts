@@ -7,7 +7,7 @@ import { deployTemplate } from '../../src/azure/deployment.js'
 import { getKey } from '../../src/azure/vault-key.js'
 import { pinsOf } from '../../src/steps/release-key.js'
 import { azureOf } from './azure.js'
-import { startCaller } from './steady-caller.js'
+import { startCaller, startProxyCaller } from './steady-caller.js'
 import { type Document, openWorkspace, shapeOf, type Workspace } from './workspace.js'
 
 const configuration = (more: string) => `cloud: local
@@ -81,12 +81,16 @@ const pins = async () => {
 
 describe('an upgrade beside the old group', () => {
   let second: Document
+  let byProxy: Awaited<ReturnType<Awaited<ReturnType<typeof startProxyCaller>>['stop']>>
 
   it('loses no call of callers who pin what is published, and keeps the key', async () => {
     await configure('encryption: required')
+    // A program that reads the lists itself, and beside it one that leaves that to the proxy.
+    const proxied = await startProxyCaller(workspace, { loops: 3, pauseMs: 20 })
     const stop = await callers()
     const { code, document } = await workspace.json('up')
     const tally = await stop()
+    byProxy = await proxied.stop()
     second = document
     expect([code, document['error']]).toEqual([0, undefined])
     expect(tally.lost).toEqual([])
@@ -99,6 +103,18 @@ describe('an upgrade beside the old group', () => {
       `upgrade: ${tally.sent} sent, ${tally.answered} answered, ${tally.lost.length} lost ${JSON.stringify(tally.byAddress)}\n`
     )
   }, 120_000)
+
+  it('loses no call of programs behind one proxy, which goes along by itself', () => {
+    expect(byProxy.lost).toEqual([])
+    expect(byProxy.answered).toBe(byProxy.sent)
+    expect(byProxy.sent).toBeGreaterThan(100)
+    expect([byProxy.code, byProxy.router]).toEqual([0, second['endpoint']])
+    expect(byProxy.told).toContain(`calls go to ${second['endpoint']} from now on, and not to ${first['endpoint']}`)
+    expect(byProxy.told).not.toMatch(/checked and is wrong|could not be checked/)
+    process.stderr.write(
+      `upgrade, by proxy: ${byProxy.sent} sent, ${byProxy.answered} answered, ${byProxy.lost.length} lost\n`
+    )
+  })
 
   it('says what it did, phase by phase', async () => {
     expect(await shapeOf('up', second)).toEqual([true, null])
