@@ -13,7 +13,7 @@ export interface RouterAddress {
 export const mostAddresses = 256
 
 /** Longest `addresses.json`, in characters. */
-export const maximumAddressesLength = 256 * 1024
+const maximumAddressesLength = 256 * 1024
 
 /**
  * Parses the text of `addresses.json`: the best address first. Nothing in it is believed: each address has to prove

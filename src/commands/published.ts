@@ -1,6 +1,6 @@
 import { open, stat } from 'node:fs/promises'
 import { UserError } from '../base/user-error.js'
-import type { Fetch, Look, Source } from '../client/index.js'
+import type { Fetch, Look } from '../client/index.js'
 import { exchange, ExchangeError, place } from '../client/http.js'
 import { unreadable } from './file-input.js'
 
@@ -21,7 +21,7 @@ export interface Clock {
 
 const monotonic: Clock = { nowMs: () => performance.now() }
 
-type Asked<T> = Extract<Source<T>, (look: Look) => unknown>
+type Asked<T> = (look: Look) => Promise<T>
 
 /**
  * What a file says by now. It is looked at on use, at most four times a second, and read where it is another one than
