@@ -3,6 +3,7 @@ import { CheckError } from '../client/index.js'
 import { routerAt } from './router-call.js'
 import type { Note, ReplicaOutput, Results, Run } from './run.js'
 import {
+  checkContainers,
   checkDeployedPolicy,
   checkEvidence,
   CheckFailure,
@@ -27,6 +28,7 @@ export async function checkReplica(run: Run, results: Results, output: ReplicaOu
   const say = (text: string) => note(`"${output.group}": ${text}`)
   try {
     checkDeployedPolicy(own)
+    await checkContainers(run, own)
     await checkHealth(run, own, router)
     await checkReady(run, own, router, say)
     const { accepted } = await checkEvidence(run, own, router)

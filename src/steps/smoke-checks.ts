@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { getContainerGroup } from '../azure/container-group.js'
+import { type ContainerGroup, getContainerGroup } from '../azure/container-group.js'
 import { isJsonObject } from '../base/json.js'
 import { CallError, sealedCall, type VerifiedEvidence, verifyRouter } from '../client/index.js'
 import { rsaThumbprint } from '../seal/rsa-key.js'
-import { startProblem } from './container-start.js'
+import { failingRestarts, startProblem } from './container-start.js'
 import { isFinal, notReadyRemedy } from './not-ready.js'
 import { pinsOf } from './release-key.js'
 import { callSeconds, get, look, OtherTlsKey, routerAt, type RouterAddress, within } from './router-call.js'
@@ -37,6 +37,27 @@ export function checkDeployedPolicy(results: Results): string {
       why: `deployed: ${deployed}, computed: ${wanted}`,
       next: ['confrouter status', 'confrouter up']
     }
+  )
+}
+
+/** Looks at the group once more: what answers now may be what is about to end again. */
+export async function checkContainers(run: Run, results: Results): Promise<string> {
+  const { group: name } = results.get('deploy')
+  const group = await getContainerGroup(run.azure, run.config.resourceGroup, name)
+  if (group !== undefined) return checkRestarts(run, group)
+  throw new CheckFailure('cloud', 'aci.gone', `container group "${name}" is gone`, { next: ['confrouter up'] })
+}
+
+/** A container that was started again twice or more does not run, though the group says so and the router answers. */
+export async function checkRestarts(run: Run, group: ContainerGroup): Promise<string> {
+  const worst = Math.max(0, ...group.containers.map(({ restartCount }) => restartCount))
+  if (worst < failingRestarts) return 'no container was started again more than once'
+  const problem = await startProblem(run, group)
+  throw new CheckFailure(
+    'cloud',
+    problem?.code ?? 'aci.restarting',
+    problem?.problem ?? `a container was started again ${worst} times`,
+    { why: problem?.why, next: problem?.next ?? ['confrouter status', 'confrouter up'] }
   )
 }
 

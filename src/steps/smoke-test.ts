@@ -5,6 +5,7 @@ import { checkReplica } from './replica-health.js'
 import type { Note, Results, Run, SmokeCheck, Step } from './run.js'
 import {
   checkChat,
+  checkContainers,
   checkDeployedPolicy,
   checkEvidence,
   CheckFailure,
@@ -91,6 +92,7 @@ async function smokeChecks(
   }
   const checks: readonly (readonly [string, () => Promise<string>])[] = [
     ['hostData', async () => checkDeployedPolicy(results)],
+    ['restarts', () => checkContainers(run, results)],
     ['health', () => checkHealth(run, results, router)],
     ['ready', () => checkReady(run, results, router, note)],
     [

@@ -50,7 +50,7 @@ describe('a router that is configured in confrouter.yaml', () => {
       detail: (id: string) => checks.find((check) => check.id === id)?.detail
     }
   }
-  const allChecks = ['hostData', 'health', 'ready', 'evidence', 'key', 'tls', 'possession', 'chat'].map(
+  const allChecks = ['hostData', 'restarts', 'health', 'ready', 'evidence', 'key', 'tls', 'possession', 'chat'].map(
     (id) => `${id} pass`
   )
 

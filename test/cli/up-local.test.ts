@@ -87,6 +87,7 @@ describe('confrouter up --local', () => {
     expect(code).toBe(0)
     expect(document['checks'].map(({ id, outcome }: { id: string; outcome: string }) => `${id} ${outcome}`)).toEqual([
       'hostData pass',
+      'restarts pass',
       'health pass',
       'ready pass',
       'evidence pass',
@@ -121,7 +122,7 @@ describe('confrouter up --local', () => {
     const { stdout, stderr } = await workspace.run('up', '--local')
     expect(stdout).toMatch(/^endpoint +http:\/\/127\.0\.0\.1:\d+\nhost data +[0-9a-f]{64}\n/)
     expect(stdout).toContain('simulated: no hardware protection')
-    expect(stderr).toContain('smoke test: 7 checks passed')
+    expect(stderr).toContain('smoke test: 8 checks passed')
     expect(stdout).not.toContain('unchanged')
   }, 30_000)
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
 import type { Container, ContainerGroup } from '../../../src/azure/container-group.js'
+import { checkRestarts } from '../../../src/steps/smoke-checks.js'
 import { startProblem } from '../../../src/steps/container-start.js'
 import type { Run } from '../../../src/steps/run.js'
 
@@ -80,5 +81,28 @@ describe('startProblem', () => {
       groupWith({ events: [event('DeploymentFailedReason', denied)] }, { restartCount: 9 })
     )
     expect(problem?.problem).toBe('container "skr" was not started: the CCE policy denied it (invalid command)')
+  })
+})
+
+describe('the smoke test of a group that says it runs', () => {
+  const running = (restartCount: number, more: Partial<Container> = {}) =>
+    groupWith({ state: 'Running', provisioningState: 'Succeeded' }, { state: 'Running', restartCount, ...more })
+
+  it.each([0, 1])('passes %i restarts', async (count) => {
+    expect(await checkRestarts(run, running(count))).toBe('no container was started again more than once')
+  })
+
+  it('passes a group that has pulled an image at the second attempt', async () => {
+    const events = [event('Failed', 'Failed to pull image "x": timeout')]
+    expect(await checkRestarts(run, running(1, { events }))).toMatch(/^no container/)
+  })
+
+  it.each([2, 7])('fails with %i restarts, whatever answers now, and says what ended it', async (count) => {
+    await expect(checkRestarts(run, running(count, { exitCode: 137 }))).rejects.toMatchObject({
+      fault: 'cloud',
+      code: 'aci.restarting',
+      detail: `container "router" keeps ending: it was restarted ${count} times`,
+      more: { why: expect.stringContaining('more memory') }
+    })
   })
 })
