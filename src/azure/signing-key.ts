@@ -1,8 +1,8 @@
 import type { KeyVaultKey } from '@azure/keyvault-keys'
 import { sha256Hex } from '../base/digest.js'
 import { decodeHex, encodeBase64Url } from '../base/encoding.js'
-import { hasCode, isAbsentKey } from './errors.js'
-import { reach, type VaultAccess } from './vault-key.js'
+import { hasCode } from './errors.js'
+import { reach, readKey, recoverKey, type VaultAccess } from './vault-key.js'
 
 /** The current version of a key that signs and never leaves the vault. */
 export interface SigningKey {
@@ -22,15 +22,7 @@ export interface UnusableKey {
 
 /** The key of this name, whatever it is; undefined only if the vault itself says that there is none. */
 export async function getSigningKey(vault: VaultAccess, name: string): Promise<SigningKey | UnusableKey | undefined> {
-  const client = await vault.azure.keys(vault.vaultUri)
-  return reach(vault, name, async () => {
-    try {
-      return describe(await client.getKey(name, { abortSignal: vault.azure.signal }))
-    } catch (error) {
-      if (isAbsentKey(error)) return undefined
-      throw error
-    }
-  })
+  return readKey(vault, name, describe)
 }
 
 /**
@@ -53,11 +45,7 @@ export async function createSigningKey(vault: VaultAccess, name: string): Promis
     } catch (error) {
       if (!hasCode(error, 'ObjectIsDeletedButRecoverable')) throw error
       vault.onWait('recovering the soft-deleted signing key')
-      const poller = await client.beginRecoverDeletedKey(name, {
-        intervalInMs: vault.azure.environment.pollIntervalMs,
-        abortSignal: vault.azure.signal
-      })
-      return describe(await poller.pollUntilDone())
+      return recoverKey(vault, name, describe)
     }
   })
 }

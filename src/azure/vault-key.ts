@@ -35,15 +35,37 @@ export interface VaultAccess {
 
 /** Undefined only if the vault itself says that there is no such key. */
 export async function getKey(vault: VaultAccess, name: string): Promise<VaultKey | undefined> {
+  return readKey(vault, name, describe)
+}
+
+/** Reads the current version of a key, whatever it is; undefined if there is none of this name. */
+export async function readKey<Read>(
+  vault: VaultAccess,
+  name: string,
+  as: (key: KeyVaultKey) => Read
+): Promise<Read | undefined> {
   const client = await vault.azure.keys(vault.vaultUri)
-  return reach(vault, name, async () => {
-    try {
-      return describe(await client.getKey(name, { abortSignal: vault.azure.signal }))
-    } catch (error) {
-      if (isAbsentKey(error)) return undefined
-      throw error
-    }
+  return reach(vault, name, () =>
+    client.getKey(name, { abortSignal: vault.azure.signal }).then(as).catch(absentIfNotFound)
+  )
+}
+
+function absentIfNotFound(error: unknown): undefined {
+  if (!isAbsentKey(error)) throw error
+}
+
+/** Brings a soft-deleted key back, which owns its name, and reads it. */
+export async function recoverKey<Read>(
+  { azure, vaultUri }: VaultAccess,
+  name: string,
+  as: (key: KeyVaultKey) => Read
+): Promise<Read> {
+  const client = await azure.keys(vaultUri)
+  const poller = await client.beginRecoverDeletedKey(name, {
+    intervalInMs: azure.environment.pollIntervalMs,
+    abortSignal: azure.signal
   })
+  return as(await poller.pollUntilDone())
 }
 
 export interface DeletedKey {
@@ -57,17 +79,10 @@ export interface DeletedKey {
 export async function getDeletedKey(vault: VaultAccess, name: string): Promise<DeletedKey | undefined> {
   const client = await vault.azure.keys(vault.vaultUri)
   return reach(vault, name, async () => {
-    try {
-      const { properties } = await client.getDeletedKey(name, { abortSignal: vault.azure.signal })
-      return {
-        name,
-        scheduledPurgeDate: properties.scheduledPurgeDate,
-        purgeProtection: properties.recoveryLevel?.includes('Purgeable') !== true
-      }
-    } catch (error) {
-      if (isAbsentKey(error)) return undefined
-      throw error
-    }
+    const deleted = await client.getDeletedKey(name, { abortSignal: vault.azure.signal }).catch(absentIfNotFound)
+    if (deleted === undefined) return undefined
+    const { scheduledPurgeDate, recoveryLevel } = deleted.properties
+    return { name, scheduledPurgeDate, purgeProtection: recoveryLevel?.includes('Purgeable') !== true }
   })
 }
 
@@ -82,7 +97,7 @@ export async function createKey(
   wanted: { readonly size: number; readonly releasePolicy: string; readonly softDeleted?: 'recover' | 'purge' }
 ): Promise<VaultKey> {
   const client = await vault.azure.keys(vault.vaultUri)
-  const { signal: abortSignal, environment } = vault.azure
+  const { signal: abortSignal } = vault.azure
   let purged = false
   return reach(vault, name, async () => {
     try {
@@ -98,11 +113,7 @@ export async function createKey(
       if (!hasCode(error, 'ObjectIsDeletedButRecoverable')) throw error
       if (wanted.softDeleted !== 'purge') {
         vault.onWait('recovering the soft-deleted key')
-        const poller = await client.beginRecoverDeletedKey(name, {
-          intervalInMs: environment.pollIntervalMs,
-          abortSignal
-        })
-        return describe(await poller.pollUntilDone())
+        return recoverKey(vault, name, describe)
       }
       if (purged) throw Object.assign(new Error('the purge has not ended'), beingDeleted)
       vault.onWait('purging the soft-deleted key')
