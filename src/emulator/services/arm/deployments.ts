@@ -1,6 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import type { JsonObject } from '../../../base/json.js'
-import type { TemplateOutput } from '../../../policy/index.js'
 import type { Principal } from '../../access.js'
 import { type EmulatorRequest, type EmulatorResponse, ServiceError } from '../../http.js'
 import { errorResponse } from '../../server.js'
@@ -14,41 +12,18 @@ import {
   shownParameters,
   templateHash
 } from './deployment-plan.js'
+import {
+  type DeployedResource,
+  deploymentId,
+  type DeploymentRecord,
+  describe,
+  describeOperations
+} from './deployment-view.js'
 import { errorOf } from './errors.js'
 import { requireOperation } from './operation-routes.js'
 import { type ArmError, OperationFailure, type Operations } from './operations.js'
 import type { ResourceGroups } from './resource-groups.js'
-import { resourceGroupId } from './resource-id.js'
 import { type ArmRequest, param, type Route } from './route.js'
-
-export interface DeploymentRecord {
-  readonly name: string
-  readonly group: string
-  readonly state: 'Accepted' | 'Running' | 'Succeeded' | 'Failed'
-  readonly startedAt: string
-  readonly endedAt?: string
-  readonly correlationId: string
-  readonly templateHash: string
-  readonly parameters: JsonObject
-  readonly outputs: Readonly<Record<string, TemplateOutput>>
-  readonly resources: readonly DeployedResource[]
-  readonly error?: ArmError
-  /** In whose name the resources are written. */
-  readonly principal: Principal
-  /** Kept only while it is needed: it holds the values of secure parameters. */
-  readonly input?: DeploymentInput
-}
-
-interface DeployedResource {
-  readonly id: string
-  readonly type: string
-  readonly name: string
-  readonly operationId: string
-  readonly state: 'Running' | 'Succeeded' | 'Failed'
-  readonly timestamp: string
-  readonly statusCode: string
-  readonly error?: ArmError
-}
 
 export interface DeploymentsOptions {
   readonly subscriptionId: string
@@ -363,57 +338,4 @@ function require(request: ArmRequest, { deployments }: DeploymentsOptions): Depl
 
 function keyOf(group: string, name: string): string {
   return `${group}/${name}`.toLowerCase()
-}
-
-function deploymentId({ group, name }: DeploymentRecord, { subscriptionId }: DeploymentsOptions): string {
-  return `${resourceGroupId(subscriptionId, group)}/providers/Microsoft.Resources/deployments/${name}`
-}
-
-function describe(record: DeploymentRecord, options: DeploymentsOptions) {
-  const ended = Date.parse(record.endedAt ?? options.clock().toISOString())
-  return {
-    id: deploymentId(record, options),
-    name: record.name,
-    type: 'Microsoft.Resources/deployments',
-    properties: {
-      templateHash: record.templateHash,
-      parameters: record.parameters,
-      mode: 'Incremental',
-      provisioningState: record.state,
-      timestamp: record.endedAt ?? record.startedAt,
-      duration: `PT${((ended - Date.parse(record.startedAt)) / 1000).toFixed(3)}S`,
-      correlationId: record.correlationId,
-      providers: providersOf(record),
-      dependencies: [],
-      ...(record.state === 'Succeeded'
-        ? { outputs: record.outputs, outputResources: record.resources.map(({ id }) => ({ id })) }
-        : {}),
-      ...(record.error ? { error: record.error } : {})
-    }
-  }
-}
-
-function providersOf({ resources }: DeploymentRecord): unknown[] {
-  const namespaces = new Set(resources.map(({ type }) => type.split('/')[0] ?? ''))
-  return [...namespaces].map((namespace) => ({
-    namespace,
-    resourceTypes: resources
-      .filter(({ type }) => type.startsWith(`${namespace}/`))
-      .map(({ type }) => ({ resourceType: type.slice(namespace.length + 1) }))
-  }))
-}
-
-function describeOperations(record: DeploymentRecord, options: DeploymentsOptions): unknown[] {
-  return record.resources.map((resource) => ({
-    id: `${deploymentId(record, options)}/operations/${resource.operationId}`,
-    operationId: resource.operationId,
-    properties: {
-      provisioningOperation: 'Create',
-      provisioningState: resource.state,
-      timestamp: resource.timestamp,
-      statusCode: resource.statusCode,
-      targetResource: { id: resource.id, resourceType: resource.type, resourceName: resource.name },
-      ...(resource.error ? { statusMessage: { status: resource.state, error: resource.error } } : {})
-    }
-  }))
 }
