@@ -53,7 +53,8 @@ export async function openDoctor(
   const access = {
     config,
     azure: async (signal: AbortSignal): Promise<AzureSession> => ({ ...(await azure()), signal }),
-    hostExists
+    hostExists,
+    skipRoles: options.roles === false
   }
   const local = () => [emulatorCheck(emulator), portCheck(machine, config, () => isDeployed(config(), azure, emulator))]
   return {

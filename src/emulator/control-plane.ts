@@ -24,6 +24,7 @@ import {
   type ResourceGroups,
   type ResourceType
 } from './services/arm/resource-groups.js'
+import { permissionRoutes } from './services/arm/permissions.js'
 import { isWithin, resourceGroupId, resourceGroupOf, resourceTypeOf } from './services/arm/resource-id.js'
 import { resourceRoutes } from './services/arm/resources.js'
 import { createResourceManager, type ResourceManager } from './services/arm/resource-manager.js'
@@ -169,6 +170,7 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
     ...vaults.routes,
     ...deletedVaultRoutes({ subscriptionId, vaults, operations }),
     ...identities.routes,
+    ...permissionRoutes({ subscriptionId, groups, access }),
     ...roleDefinitionRoutes(subscriptionId),
     ...roleAssignmentRoutes({
       subscriptionId,

@@ -7,6 +7,7 @@ import type { AzureSession } from '../azure/session.js'
 import { containerUsage, getSubscription } from '../azure/subscription.js'
 import type { Config } from '../config/index.js'
 import type { DoctorCheck, Finding } from './doctor.js'
+import { rightsFinding } from './doctor-rights.js'
 import { firstNaming } from './generation.js'
 import { type Place, wantedPlaces } from './places.js'
 import { unknownRegions } from './regions.js'
@@ -17,6 +18,8 @@ export interface AzureAccess {
   readonly azure: (signal: AbortSignal) => Promise<AzureSession>
   /** Whether a host name exists; rejects if the name service does not say. */
   readonly hostExists: (name: string) => Promise<boolean>
+  /** Role assignments are somebody else's. */
+  readonly skipRoles: boolean
 }
 
 /**
@@ -43,6 +46,7 @@ export function azureChecks(access: AzureAccess): readonly DoctorCheck[] {
     check('credential', 'credential', [], credential),
     check('subscription', 'subscription', ['credential'], subscription),
     check('providers', 'resource providers', visible, providers),
+    check('rights', 'rights', visible, rights),
     check('region', 'region', visible, region),
     check('vault-name', 'key vault name', visible, vaultName),
     check('attestation-name', 'attestation provider name', visible, attestationName),
@@ -87,6 +91,8 @@ const providers: Look = async (azure) => {
     next: missing.map((namespace) => `az provider register --namespace ${namespace} --wait`)
   }
 }
+
+const rights: Look = (azure, config, access) => rightsFinding(azure, config, access)
 
 const region: Look = async (azure, config) => {
   const { resourceGroup, location, cloud, containerGroup } = config

@@ -1,6 +1,8 @@
+import { randomUUID } from 'node:crypto'
 import { rm } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { createVault, deleteVault } from '../../../src/azure/key-vault.js'
+import { allows } from '../../../src/azure/permissions.js'
 import { createResourceGroup } from '../../../src/azure/resource-group.js'
 import { registerProvider } from '../../../src/azure/resource-providers.js'
 import { type AzureSession, openAzure } from '../../../src/azure/session.js'
@@ -9,7 +11,8 @@ import { localEnvironment } from '../../../src/composition/local-cloud.js'
 import type { RunningEmulator } from '../../../src/emulator/index.js'
 import { type DoctorReport, examine } from '../../../src/steps/doctor.js'
 import { azureChecks } from '../../../src/steps/doctor-azure.js'
-import { startTestEmulator, temporaryDirectory } from '../emulator/support/emulator.js'
+import { clientsFor, startTestEmulator, temporaryDirectory } from '../emulator/support/emulator.js'
+import { tokensOf } from '../emulator/support/tokens.js'
 
 let directory: string
 let emulator: RunningEmulator
@@ -69,7 +72,8 @@ async function find(
   id: string,
   change: Record<string, unknown> = {},
   hostExists: (name: string) => Promise<boolean> = () => Promise.reject(new Error('not asked')),
-  session: AzureSession = azure
+  session: AzureSession = azure,
+  skipRoles = false
 ): Promise<DoctorReport | undefined> {
   const { containerGroup, ...more } = change
   const config = {
@@ -89,7 +93,7 @@ async function find(
     sidecar: { cpu: 1, memoryGb: 1 },
     ...more
   } as unknown as Config
-  const access = { config: () => config, azure: async () => session, hostExists }
+  const access = { config: () => config, azure: async () => session, hostExists, skipRoles }
   const checks = [
     { id: 'config', title: 'c', look: async () => ({ outcome: 'pass', detail: '' }) as const },
     ...azureChecks(access)
@@ -148,6 +152,92 @@ describe('the checks of Azure', () => {
 
   it('claim nothing of an attestation provider’s name, which cannot be asked for', async () => {
     expect(await find('attestation-name')).toMatchObject({ outcome: 'skipped' })
+  })
+
+  describe('say of the rights', () => {
+    const [contributor, reader] = ['b24988ac-6180-42a0-ab88-20f7382dd24c', 'acdd72a7-3385-48ef-bd42-f606fba81ae7']
+
+    /** A session of an identity that has one role in one group and no other. */
+    const sessionOf = async (name: string, role: string): Promise<AzureSession> => {
+      const { environment } = emulator
+      const clients = await clientsFor(environment)
+      await clients.resources.providers.register('Microsoft.ManagedIdentity')
+      const { principalId = '', clientId = '' } = await clients.identities.userAssignedIdentities.createOrUpdate(
+        'ours',
+        name,
+        { location }
+      )
+      const subscription = `/subscriptions/${environment.subscriptionId}`
+      await clients.authorization.roleAssignments.create(`${subscription}/resourceGroups/ours`, randomUUID(), {
+        roleDefinitionId: `${subscription}/providers/Microsoft.Authorization/roleDefinitions/${role}`,
+        principalId,
+        principalType: 'ServicePrincipal'
+      })
+      const token = await tokensOf(directory, environment, { objectId: principalId, clientId }, () => new Date())
+      const credential = { getToken: async () => ({ token, expiresOnTimestamp: Date.now() + 600_000 }) }
+      const arm = {
+        endpoint: environment.armEndpoint,
+        credentialScopes: [`${environment.armEndpoint}/.default`],
+        tlsOptions: { ca: clients.ca }
+      }
+      const { AuthorizationManagementClient } = await import('@azure/arm-authorization')
+      const client = new AuthorizationManagementClient(credential, environment.subscriptionId, arm)
+      const caller = { objectId: principalId, tenantId: environment.tenantId, kind: 'ServicePrincipal' as const }
+      return { ...azure, authorization: async () => client, caller: async () => caller }
+    }
+
+    it('that an owner has enough', async () => {
+      expect(await find('rights')).toMatchObject({ outcome: 'pass' })
+    })
+
+    it('that a contributor cannot assign roles: which step fails, and both remedies', async () => {
+      const session = await sessionOf('only-contributor', contributor)
+      const report = await find('rights', {}, undefined, session)
+      expect(report).toMatchObject({ outcome: 'fail', fault: 'cloud' })
+      expect(report?.detail).toBe(
+        'these steps will fail: role assignments (Microsoft.Authorization/roleAssignments/write)'
+      )
+      expect(report?.next).toEqual([
+        expect.stringMatching(/--role "Role Based Access Control Administrator" .*resourceGroups\/ours/),
+        expect.stringContaining('confrouter up --no-roles')
+      ])
+      expect(await find('rights', {}, undefined, session, true)).toMatchObject({ outcome: 'pass' })
+      const kept = { keyVault: { name: 'living-ours' } }
+      expect(await find('rights', kept, undefined, session)).toMatchObject({ outcome: 'warn' })
+    })
+
+    it('that a reader can make nothing', async () => {
+      const report = await find('rights', {}, undefined, await sessionOf('only-reader', reader))
+      expect(report?.outcome).toBe('fail')
+      for (const step of ['attestation provider', 'key vault', 'identity', 'role assignments', 'container group'])
+        expect(report?.detail).toContain(step)
+      expect(report?.next?.[0]).toContain('--role "Contributor"')
+    })
+
+    it('that nothing is known where the group does not exist yet', async () => {
+      expect(await find('rights', { resourceGroup: 'none' })).toMatchObject({ outcome: 'skipped' })
+    })
+  })
+
+  describe('an action is granted', () => {
+    it.each([
+      ['by its name, in any case', [{ actions: ['A.B/c/WRITE'], notActions: [] }], true],
+      ['by a pattern', [{ actions: ['A.B/*'], notActions: [] }], true],
+      ['not by another name that it begins with', [{ actions: ['A.B/c'], notActions: [] }], false],
+      ['not by a dot that stands for any character', [{ actions: ['AxB/c/write'], notActions: [] }], false],
+      ['not where the role excepts it', [{ actions: ['*'], notActions: ['A.B/*/write'] }], false],
+      [
+        'by a second role that does not except it',
+        [
+          { actions: ['*'], notActions: ['*'] },
+          { actions: ['*'], notActions: [] }
+        ],
+        true
+      ],
+      ['not without any role', [], false]
+    ])('%s', (_name, permissions, expected) => {
+      expect(allows(permissions, 'A.B/c/write')).toBe(expected)
+    })
   })
 
   const label = { containerGroup: { name: 'cr', cpu: 2, memoryGb: 4, dnsLabel: 'my-router' } }

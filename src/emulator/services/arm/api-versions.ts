@@ -7,6 +7,7 @@ import { ServiceError } from '../../http.js'
  */
 const documented: Readonly<Record<string, readonly string[]>> = {
   'microsoft.attestation': ['2020-10-01', '2021-06-01', '2021-06-01-preview'],
+  'microsoft.authorization/permissions': ['2015-07-01', '2018-01-01-preview', '2022-04-01', '2022-05-01-preview'],
   'microsoft.authorization/roleassignments': [
     '2015-07-01',
     '2018-01-01-preview',

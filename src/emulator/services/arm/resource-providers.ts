@@ -16,7 +16,7 @@ interface Registration {
 /** Namespaces with their resource types. The first two belong to every subscription. */
 const alwaysRegistered: Readonly<Record<string, readonly string[]>> = {
   'Microsoft.Resources': ['deployments', 'resourceGroups', 'subscriptions'],
-  'Microsoft.Authorization': ['roleAssignments', 'roleDefinitions']
+  'Microsoft.Authorization': ['permissions', 'roleAssignments', 'roleDefinitions']
 }
 const registrable: Readonly<Record<string, readonly string[]>> = {
   'Microsoft.Attestation': ['attestationProviders'],

@@ -32,11 +32,13 @@ export interface RoleAccess extends Access {
    * administrator may hand out its own list and nothing else, or it could make itself an owner.
    */
   mayAssign(principal: Principal, action: string, scope: string, roleGuid: string): boolean
+  /** The roles that count for the caller at `scope`. */
+  rolesAt(principal: Principal, scope: string): readonly RoleDefinition[]
 }
 
 /** Roles granted at a scope or above it, as Azure RBAC evaluates them: allowed if one assignment allows it. */
 export function createAccess(options: AccessOptions): RoleAccess {
-  function grantingRoles(principal: Principal, need: Need, scope: string): RoleDefinition[] {
+  function rolesAt(principal: Principal, scope: string): RoleDefinition[] {
     const effectiveUntil = options.clock().getTime() - options.rbacDelaySeconds * 1000
     return options.assignments
       .values()
@@ -48,10 +50,12 @@ export function createAccess(options: AccessOptions): RoleAccess {
       )
       .map(({ roleDefinitionId }) => findRole(roleDefinitionId))
       .filter((role) => role !== undefined)
-      .filter((role) => grants(role, need))
   }
+  const grantingRoles = (principal: Principal, need: Need, scope: string) =>
+    rolesAt(principal, scope).filter((role) => grants(role, need))
 
   return {
+    rolesAt,
     async authenticate(authorization, audience) {
       const [, token] = /^Bearer ([A-Za-z0-9._~+/=-]{1,16384})$/i.exec(authorization ?? '') ?? []
       if (!token) return undefined
