@@ -35,6 +35,28 @@ async function askWith(more: Readonly<Record<string, string>>, ...args: readonly
   }
 }
 
+/** The same with somebody at the terminal, who answers yes to every question, after `before` has happened. */
+async function answerYes(before: () => Promise<void>, ...args: readonly string[]) {
+  const terminal = () => Object.assign(new PassThrough(), { isTTY: true, columns: 100 })
+  const streams = { stdin: terminal(), stdout: new PassThrough(), stderr: terminal() }
+  let screen = ''
+  let questions = 0
+  streams.stderr.setEncoding('utf8').on('data', (text: string) => {
+    screen += text
+    if (screen.split('[y/N] ').length - 1 === questions) return
+    questions++
+    void before().then(() => streams.stdin.write('y\n'))
+  })
+  const code = await main({
+    argv: [...args, '--local', '--json', '--state-dir', `${workspace.directory}/.confrouter`],
+    ...(streams as unknown as Pick<Parameters<typeof main>[0], 'stdin' | 'stdout' | 'stderr'>),
+    environment: { ...workspace.environment, TERM: 'dumb' },
+    signal: new AbortController().signal,
+    asksOnLoopback: true
+  })
+  return { code, document: JSON.parse(String(streams.stdout.read())) as Document, screen, questions }
+}
+
 async function bindTo(change: (policy: string) => string): Promise<void> {
   const { azure } = await azureOf(workspace)
   const vault = { azure, vaultUri: first['vaultUri'] as string, onWait: () => undefined }
@@ -57,6 +79,15 @@ describe('a change of the plan', () => {
     const { code, document } = await ask('up')
     expect([code, document['error'].code]).toEqual([7, 'input.needed'])
     expect(document['error'].next.join()).toContain('--yes')
+  }, 30_000)
+
+  it('is answered for the plan that was shown, and not for one that moved before the answer', async () => {
+    const moved = () => bindTo((policy) => policy.replaceAll(foreign, 'ef'.repeat(32)))
+    const { code, document, screen, questions } = await answerYes(moved, 'up')
+    expect([code, document['error'].code, questions]).toEqual([7, 'plan.moved', 1])
+    expect(document['differences'].join()).toContain('ef'.repeat(32))
+    expect(screen).toMatch(/Make these changes\? \[y\/N\] /)
+    expect(screen).toContain('nothing was changed')
   }, 30_000)
 })
 
