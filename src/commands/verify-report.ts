@@ -98,9 +98,37 @@ function rejection({ verdict, keyEndpoints = [], collected, options, ...rest }: 
   }
   const wrong = mismatchNames(verdict)
   return new UserError('evidence', 'verify.rejected', `the evidence was rejected: ${wrong.join(', ')}`, {
-    ...adviceFor(wrong, collected, options),
+    ...(nonceAdvice(wrong, collected, options) ?? adviceFor(wrong, collected, options)),
     report
   })
+}
+
+/** Where nothing but the nonce is wrong, the evidence is genuine, and is of another question than this one. */
+function nonceAdvice(
+  wrong: readonly string[],
+  { nonce, savedAt, source }: Collected,
+  { evidence }: VerifyOptions
+): { why: string; next: readonly string[] } | undefined {
+  if (nonce === undefined && wrong.includes('nonce')) {
+    return {
+      why: `${source} has no nonce beside the evidence, so nothing can tell how fresh it is; this says nothing about the router`,
+      next: [
+        'confrouter verify URL --save FILE …   (keeps the evidence with the nonce that it was asked for with)',
+        'set "nonce": "any" in the trust policy, if evidence of any age will do'
+      ]
+    }
+  }
+  if (wrong.join() !== 'nonce') return undefined
+  if (evidence === undefined) {
+    return {
+      why: 'all else holds, and the evidence answers another nonce than the one that was sent, or none: it may be an old one that somebody shows again',
+      next: ['run the same command again, and send no data while it says this']
+    }
+  }
+  return {
+    why: `all else holds, and the nonce in ${source}${savedAt === undefined ? '' : ` (saved at ${savedAt})`} is not the one in its evidence: nonce and evidence are of two verifications, or the file was changed`,
+    next: ['confrouter verify URL --save FILE …   (asks the router again)']
+  }
 }
 
 /** Old evidence is no bad router. */

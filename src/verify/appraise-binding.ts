@@ -67,7 +67,7 @@ export async function expectedReportData(runtimeData: Uint8Array): Promise<strin
 /** A nonce that the caller gives is compared also where the trust policy would do without one. */
 function appraiseNonce(runtimeData: Read<RuntimeData>, trust: TrustPolicy, nonce: Uint8Array | undefined): Outcome {
   if (nonce === undefined) {
-    if (trust.nonce === 'required') return mismatch('a nonce that the caller chose', 'none was given to compare with')
+    if (trust.nonce === 'required') return mismatch('a nonce that the caller chose', 'this verification was given none')
     if (trust.maximumAgeSeconds !== 'any' && trust.maa === 'none') {
       // A report has no time: without token and nonce nothing could ever be too old.
       return mismatch(

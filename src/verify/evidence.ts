@@ -1,4 +1,5 @@
 import { decodeBase64 } from '../base/encoding.js'
+import { isJsonObject } from '../base/json.js'
 import { attemptSync } from './check.js'
 import { VerifyError } from './errors.js'
 import { object, oneOf, optional, type Reader, text } from './shape.js'
@@ -47,10 +48,18 @@ export const maximumEvidenceLength = 1024 * 1024
 export function parseEvidence(document: unknown): EvidenceDocument {
   const value = typeof document === 'string' ? parseText(document) : document
   const problems: string[] = []
+  if (isSavedFile(value)) throw unreadable([savedFile])
   const evidence = evidenceDocument(value, '', problems)
   if (evidence === undefined) throw unreadable(problems)
   return evidence
 }
+
+/** What `confrouter verify --save` writes has the nonce and the provider's keys too, which are no part of evidence. */
+function isSavedFile(value: unknown): boolean {
+  return isJsonObject(value) && Object.hasOwn(value, 'evidence') && Object.hasOwn(value, 'savedAt')
+}
+
+const savedFile = 'it is a file of `confrouter verify --save`: the document is its member "evidence"'
 
 function parseText(json: string): unknown {
   if (json.length > maximumEvidenceLength) {

@@ -1,7 +1,9 @@
+import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { createFetch } from '../../src/client/create-fetch.js'
@@ -271,12 +273,33 @@ describe('confrouter verify', () => {
     await workspace.write('altered.json', JSON.stringify({ ...saved, nonce: 'A'.repeat(43) }))
     const altered = await workspace.json(...again.map((each) => (each === 'evidence.json' ? 'altered.json' : each)))
     expect(altered.document.error.message).toBe('the evidence was rejected: nonce')
+    expect(altered.document.error.why).toContain('is not the one in its evidence')
+  })
+
+  it('saves what the documented program verifies, and says of a whole file that it is no document', async () => {
+    expect((await workspace.run('verify', '--local', '--save', 'evidence.json')).code).toBe(0)
+    await workspace.write('trust.json', await workspace.read('.confrouter/policy/trust.json'))
+    const page = readFileSync(join(import.meta.dirname, '../../docs/verification.md'), 'utf8')
+    const [, program = ''] = /```js\n(.*?)```/s.exec(page) ?? []
+    const library = pathToFileURL(join(import.meta.dirname, '../../dist/verify/index.js')).href
+    const more = `console.log(verdict.verdict)\nconsole.log(await attempt(() => parseEvidence(saved)))\n
+      async function attempt(work) { try { return work() } catch (error) { return error.message } }`
+    await workspace.write('program.mjs', program.replace("'confrouter/verify'", JSON.stringify(library)) + more)
+    const { stdout, stderr } = spawnSync(process.execPath, ['program.mjs'], { cwd: workspace.directory })
+    expect(stderr.toString()).toBe('')
+    expect(stdout.toString().trim().split('\n')).toEqual([
+      'trusted',
+      'evidence cannot be read: it is a file of `confrouter verify --save`: the document is its member "evidence"'
+    ])
   })
 
   it('verifies a document as the router serves it, of which nobody can say that it is fresh', async () => {
     await workspace.write('served.json', await (await fetch(`${url}/.well-known/confrouter`)).text())
     const served = ['verify', '--evidence', 'served.json', '--trust', '.confrouter/policy/trust.json']
-    expect((await workspace.json(...served)).document.error.message).toMatch(/nonce, maa\.signature/)
+    const { error } = (await workspace.json(...served)).document
+    expect(error.message).toMatch(/nonce, maa\.signature/)
+    expect(error.why).toContain('served.json has no nonce beside the evidence')
+    expect(error.next.join()).toContain('--save FILE')
     const trust = JSON.parse(await workspace.read('.confrouter/policy/trust.json'))
     await workspace.write(
       'offline.json',
