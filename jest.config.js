@@ -16,6 +16,8 @@ export default {
   },
   // Most tests wait for sockets and processes; jest's own choice on two cores is one worker.
   maxWorkers: 2,
+  // Else one of the longest files may be the last, with one worker busy and one idle.
+  testSequencer: '<rootDir>/test/sequencer.js',
   // A hung socket must fail the run instead of holding it until the pipeline's own limit.
   testTimeout: 30_000
 }
