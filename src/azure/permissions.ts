@@ -1,4 +1,4 @@
-import { isNotFound, toUserError } from './errors.js'
+import { isAbsent, toUserError } from './errors.js'
 import type { AzureSession } from './session.js'
 
 /** What one role grants. Both lists hold names of actions in which `*` stands for any text. */
@@ -19,7 +19,7 @@ export async function permissionsIn(
     for await (const { actions = [], notActions = [] } of pages) found.push({ actions, notActions })
     return found
   } catch (error) {
-    if (isNotFound(error)) return undefined
+    if (isAbsent(error)) return undefined
     throw toUserError(error, `permissions in resource group "${resourceGroup}"`)
   }
 }
