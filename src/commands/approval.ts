@@ -4,7 +4,8 @@ import { renderPlan } from '../plan/render-plan.js'
 import type { RunResults, SoftDeleted, Step, TrustChange } from '../steps/index.js'
 import type { App, Session } from './app.js'
 import type { SharedOptions } from './options.js'
-import { readPlan, requireSamePlan, titlesOf } from './plan.js'
+import { readPlan, requireSamePlan, titlesOf, wantedHostData } from './plan.js'
+import { goingForward } from './upgrade.js'
 
 /** What was approved, by its hash: the acts that follow are these and no others. */
 export interface Approval {
@@ -65,7 +66,7 @@ export async function approvePlan(
     return approval
   }
   if (plan.changes.length === 0) return approval
-  const details = renderPlan(plan, titlesOf(steps))
+  const details = [...(await goingForward(session, wantedHostData(plan))), renderPlan(plan, titlesOf(steps))].join('\n')
   if (options.yes === true) {
     app.terminal.info(details)
     return approval

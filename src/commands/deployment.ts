@@ -6,7 +6,7 @@ import { approvePlan, approveTrust } from './approval.js'
 import { runBuildCheck } from './build-check.js'
 import { otherForms, policyForm } from './policy-forms.js'
 import { withStrategy } from './plan.js'
-import { upgradeIfNeeded } from './upgrade.js'
+import { goingForward, refuseOpenRollback, upgradeIfNeeded } from './upgrade.js'
 import { type ApprovalOptions, type SharedOptions, withApproval, withDeployment } from './options.js'
 
 type Options = SharedOptions & ApprovalOptions
@@ -123,7 +123,7 @@ function stepAction(verb: Verb, execute: Execute): (options: Options) => Promise
   return execute<Options>(verb.name, async (app, options) => {
     const session = await app.open(verb.name, options, 'write')
     try {
-      const { requireFreeNames, requireProviderKeys, withNeeds } = await import('../steps/index.js')
+      const { refuseKeyInUse, requireFreeNames, requireProviderKeys, withNeeds } = await import('../steps/index.js')
       if (verb.name === 'deploy') {
         await requireFreeNames(session.run)
         await requireProviderKeys(session.run)
@@ -135,7 +135,10 @@ function stepAction(verb: Verb, execute: Execute): (options: Options) => Promise
         verb.name === 'key'
           ? await runWithProgress(app, session, verb.name, withNeeds(['policy', 'roles']), { observeOnly })
           : undefined
-      if (early !== undefined) await approveTrust(app, session, early)
+      if (early !== undefined) {
+        await refuseKeyInUse(session.run, early)
+        await approveTrust(app, session, early)
+      }
       const results = await runWithProgress(app, session, verb.name, steps, { observeOnly, before: early })
       const { human, json } = verb.result(session, results)
       app.terminal.result({ human, json: document(verb.name, session, results, json) })
@@ -193,6 +196,7 @@ function upCommand(execute: Execute): Command {
       const session = await app.open('up', options, 'write')
       try {
         const { allSteps, requireFreeNames, requireProviderKeys, withNeeds } = await import('../steps/index.js')
+        refuseOpenRollback(session)
         // What is missing or taken is said before anything is made.
         await requireFreeNames(session.run)
         await requireProviderKeys(session.run)
@@ -200,6 +204,7 @@ function upCommand(execute: Execute): Command {
         const steps = options.smoke ? allSteps : allSteps.filter(({ id }) => id !== 'smoke')
         const approval = await approvePlan(app, session, options, steps)
         const early = await runWithProgress(app, session, 'up', withNeeds(['policy', 'roles']), {})
+        for (const warning of await goingForward(session, early.get('policy').hostData)) app.terminal.warn(warning)
         await approveTrust(app, session, early, approval)
         const done = await upgradeIfNeeded(app, session, early)
         const before = done?.results ?? early

@@ -6,6 +6,7 @@ import { encodePlanFile, type Plan, planDifferences, planHash } from '../plan/pl
 import { renderPlan } from '../plan/render-plan.js'
 import type { Execute } from './app.js'
 import { type SharedOptions, withDeployment } from './options.js'
+import { goingForward } from './upgrade.js'
 
 interface PlanOptions extends SharedOptions {
   readonly exitCode?: boolean
@@ -31,9 +32,11 @@ export function planCommand(execute: Execute): Command {
         const plan = await makePlan(session.run, allSteps)
         if (options.out !== undefined) await writePlan(options.out, plan)
         const hasChanges = plan.changes.length > 0
+        const warnings = await goingForward(session, wantedHostData(plan))
         if (hasChanges && options.exitCode === true) app.exitWith(differences)
         app.terminal.result({
           human: [
+            ...warnings,
             hasChanges ? renderPlan(plan, titlesOf(allSteps)) : 'nothing to change',
             ...(session.run.simulated ? ['simulated: no hardware protection (Azure on loopback)'] : []),
             `next: ${nextCommand(options, hasChanges)}`
@@ -49,6 +52,7 @@ export function planCommand(execute: Execute): Command {
             unchanged: plan.unchanged,
             trustChanges: plan.trustChanges,
             planSha256: planHash(plan),
+            ...(warnings.length === 0 ? {} : { warnings }),
             ...(options.out === undefined ? {} : { planFile: options.out })
           }
         })
@@ -67,6 +71,11 @@ export function withStrategy(command: Command): Command {
       'replace'
     ])
   )
+}
+
+/** The host data that a plan goes to; undefined if they stay as they are. */
+export function wantedHostData({ trustChanges }: Plan): string | undefined {
+  return trustChanges.find(({ what }) => what === 'host data')?.to
 }
 
 export function titlesOf(

@@ -1,12 +1,13 @@
 import { Command, Option } from 'commander'
-import type { Generation, RunResults, SecretChange, StepId } from '../steps/index.js'
+import { UserError } from '../base/user-error.js'
+import type { Generation, RunResults, SecretChange, StepId, UpgradeState } from '../steps/index.js'
 import type { App, Execute, Session } from './app.js'
 import { approveChanges } from './approval.js'
 import { type ApprovalOptions, type SharedOptions, withApproval, withDeployment } from './options.js'
 import { withStrategy } from './plan.js'
-import { carryOut } from './upgrade.js'
+import { carryOut, takeBack, type UpgradeDone } from './upgrade.js'
 
-type RollbackOptions = SharedOptions & ApprovalOptions & { readonly reason?: string }
+type RollbackOptions = SharedOptions & ApprovalOptions & { readonly reason?: string; readonly abandon?: boolean }
 
 /** What there was to go back from, and what was done. */
 interface Rollback {
@@ -14,6 +15,11 @@ interface Rollback {
   readonly to: string
   /** Whether an unfinished upgrade was taken back, and nothing had to be deployed. */
   readonly closedWindow: boolean
+  /** Whether it went on with one that was begun before. */
+  readonly resumed: boolean
+  /** Host data that the key is released to now, as the vault says. */
+  readonly releasedTo: readonly string[]
+  readonly reason: string
   readonly secretsChanged: readonly SecretChange[]
   readonly phases: readonly object[]
 }
@@ -23,21 +29,22 @@ export function rollbackCommand(execute: Execute): Command {
     withApproval(
       withDeployment(
         new Command('rollback').description(
-          'go back to the deployment before this one, or take back an upgrade that is not finished'
+          'go back to the deployment before this one, take back an upgrade that is not finished, or go on with a rollback'
         ),
         'confrouter rollback --reason "answers are cut short"'
       )
     )
-  ).addOption(new Option('--reason <text>', 'why, for whoever reads the history of the pin'))
+  )
+    .addOption(new Option('--reason <text>', 'why, for whoever reads the history of the pin'))
+    .addOption(new Option('--abandon', 'take back what is open, also an unfinished rollback, and go back to nothing'))
   return command.action(
     execute<RollbackOptions>('rollback', async (app, options) => {
       const session = await app.open('rollback', options, 'write')
       try {
-        const reason = await reasonFor(app, options)
-        const done = await rollBack(app, session, reason)
+        const done = await rollBack(app, session, options)
         const { endpoint } = session.run.state.get()
         app.terminal.result({
-          human: inWords(done, reason, endpoint),
+          human: inWords(done, endpoint),
           json: {
             schemaVersion: 1,
             ok: true,
@@ -45,7 +52,6 @@ export function rollbackCommand(execute: Execute): Command {
             cloud: session.run.config.cloud,
             simulated: session.run.simulated,
             ...done,
-            reason,
             ...(endpoint === undefined ? {} : { endpoint })
           }
         })
@@ -62,28 +68,97 @@ async function reasonFor(app: App, { reason }: RollbackOptions): Promise<string>
   return app.terminal.askText({ question: 'Why is this rolled back?', flag: '--reason <text>' })
 }
 
-async function rollBack(app: App, session: Session, reason: string): Promise<Rollback> {
-  const { abandonUpgrade, pendingUpgrade, rollbackTarget, secretsChangedSince } = await import('../steps/index.js')
+async function rollBack(app: App, session: Session, options: RollbackOptions): Promise<Rollback> {
+  const { pendingUpgrade, rollbackTarget } = await import('../steps/index.js')
   const { run } = session
   const pending = await pendingUpgrade(run)
-  const { active } = run.state.get()
-  if (pending?.state === 'open') {
-    const { upgrade } = pending
-    // Nothing is sealed: the old group goes on with what it has, and closing a window waits for no provider key.
-    const results = await prepare(app, session, ['roles', 'attestation'])
-    await abandonUpgrade(run, results, upgrade, reason, (text) => app.terminal.info(text))
-    return { from: upgrade.to.hostData, to: upgrade.from.hostData, closedWindow: true, secretsChanged: [], phases: [] }
+  if (options.abandon === true) {
+    if (pending?.state !== 'open') throw cannotAbandon(pending?.upgrade)
+    return abandon(app, session, pending.upgrade, await reasonFor(app, options))
   }
+  // Whoever repeats the command means the same: to go on to where the first one was going.
+  if (pending?.upgrade.direction === 'rollback') return goOn(app, session, pending.upgrade, options)
+  if (pending?.state === 'open') return abandon(app, session, pending.upgrade, await reasonFor(app, options))
+  const reason = await reasonFor(app, options)
   const results = await prepare(app, session, ['roles', 'attestation', 'signing-key'])
-  const target = pending?.state === 'between' && active !== undefined ? active : rollbackTarget(run)
+  const { active } = run.state.get()
+  const isBetween = pending?.state === 'between'
+  const target = isBetween && active !== undefined ? active : rollbackTarget(run)
+  const secretsChanged = await secretsOf(app, session, results, target)
+  const done = await goBackTo(app, session, results, { target, reason, isBetween })
+  return { ...outcomeOf(done), closedWindow: false, resumed: false, reason, secretsChanged }
+}
+
+/** Nothing is sealed: the old group goes on with what it has, and closing a window waits for no provider key. */
+async function abandon(app: App, session: Session, upgrade: UpgradeState, reason: string): Promise<Rollback> {
+  const results = await prepare(app, session, ['roles', 'attestation'])
+  const { releasedTo } = await takeBack(app, session, results, upgrade, reason)
+  const [from, to] = [upgrade.to.hostData, upgrade.from.hostData]
+  return { from, to, closedWindow: true, resumed: false, releasedTo, reason, secretsChanged: [], phases: [] }
+}
+
+/** Goes on with a rollback that was interrupted, for the reason that it was begun for. */
+async function goOn(app: App, session: Session, upgrade: UpgradeState, options: RollbackOptions): Promise<Rollback> {
+  const { policyOfGeneration, requireTakesSecrets, targetOfOpen } = await import('../steps/index.js')
+  const { run } = session
+  const reason = upgrade.reason ?? (await reasonFor(app, options))
+  app.terminal.info(
+    `going on with the rollback to ${upgrade.to.hostData}, begun ${upgrade.openedAt}; next phase: ${upgrade.phase}`
+  )
+  const results = await prepare(app, session, ['roles', 'attestation', 'signing-key'])
+  const target = targetOfOpen(run, upgrade)
+  const policy = await policyOfGeneration(run, target)
+  const isDeployed = upgrade.built !== undefined
+  if (!isDeployed) requireTakesSecrets(run, results, policy)
+  results.add('policy', policy, { id: 'policy', action: 'none', seconds: 0 })
+  if (upgrade.release?.approved !== policy.releasePolicy) await approveTarget(app, session, results)
+  const secretsChanged = isDeployed ? [] : await secretsOf(app, session, results, target)
+  const wanted = { ...upgrade, isWidened: true }
+  const how = { direction: 'rollback' as const, reason }
+  const done = await carryOut(app, asItWasTested(session, target), results, wanted, how)
+  return { ...outcomeOf(done), closedWindow: false, resumed: true, reason, secretsChanged }
+}
+
+/** What serves already cannot be taken back, only gone back from; and where nothing is open there is nothing to take back. */
+function cannotAbandon(upgrade: UpgradeState | undefined): UserError {
+  const { direction, to } = upgrade ?? {}
+  return upgrade === undefined
+    ? new UserError(
+        'machine',
+        'rollback.nothing-open',
+        'no upgrade and no rollback is open: there is nothing to take back',
+        {
+          next: ['confrouter rollback --reason TEXT   (goes to the deployment before this one)', 'confrouter status']
+        }
+      )
+    : new UserError('machine', 'rollback.moved', `the ${direction} to ${to?.hostData} cannot be taken back any more`, {
+        why: 'the group that it came from does not serve any more, or callers are told of the other one',
+        next:
+          direction === 'rollback'
+            ? ['confrouter rollback --reason TEXT   (finishes it; the next `confrouter up` goes forward again)']
+            : ['confrouter rollback --reason TEXT', 'confrouter up']
+      })
+}
+
+async function secretsOf(
+  app: App,
+  { run }: Session,
+  results: RunResults,
+  target: Generation
+): Promise<readonly SecretChange[]> {
+  const { secretsChangedSince } = await import('../steps/index.js')
   const secretsChanged = await secretsChangedSince(run, results, target)
   for (const { provider, change } of secretsChanged) {
     app.terminal.warn(
       `the key of provider ${provider} was ${change} since then: the current one is sealed, not that one`
     )
   }
-  const done = await goBackTo(app, session, results, target, reason)
-  return { ...done, closedWindow: false, secretsChanged }
+  return secretsChanged
+}
+
+function outcomeOf({ upgrade, releasedTo }: UpgradeDone): Pick<Rollback, 'from' | 'to' | 'phases' | 'releasedTo'> {
+  const { from, to, phases } = upgrade
+  return { from, to, phases, releasedTo }
 }
 
 /** Nothing is built and nothing of the current source is looked at: it may be what is wrong. */
@@ -102,37 +177,38 @@ async function goBackTo(
   app: App,
   session: Session,
   results: RunResults,
-  target: Generation,
-  reason: string
-): Promise<Pick<Rollback, 'from' | 'to' | 'phases'>> {
-  const { groupForRollback, keyChanges, policyOfGeneration, redirectUpgrade, requireTakesSecrets } =
+  go: { readonly target: Generation; readonly reason: string; readonly isBetween: boolean }
+): Promise<UpgradeDone> {
+  const { asItIsReached, groupForRollback, policyOfGeneration, redirectUpgrade, requireTakesSecrets } =
     await import('../steps/index.js')
   const { run } = session
+  const { target, reason, isBetween } = go
   const policy = await policyOfGeneration(run, target)
   requireTakesSecrets(run, results, policy)
   results.add('policy', policy, { id: 'policy', action: 'none', seconds: 0 })
-  const info = (text: string) => app.terminal.info(text)
-  await approveChanges(app, session, await keyChanges(run, results, policy.releasePolicy, info))
+  await approveTarget(app, session, results)
   const { active, upgrade: pending } = run.state.get()
   const strategy = pending?.strategy ?? run.config.upgrade.strategy
   const to = { group: groupForRollback(run, target, strategy), hostData: target.hostData }
   const from = {
-    group: active?.group ?? run.config.containerGroup.name,
-    ...(active?.stem === undefined ? {} : { stem: active.stem }),
+    group: (pending === undefined ? active : pending.to)?.group ?? run.config.containerGroup.name,
+    ...(pending !== undefined || active?.stem === undefined ? {} : { stem: active.stem }),
     hostData: (pending === undefined ? active : pending.to)?.hostData ?? ''
   }
-  if (pending !== undefined && active?.hostData !== pending.to.hostData) {
-    await redirectUpgrade(run, { ...pending, from }, to, { direction: 'rollback', reason })
-  } else if (pending !== undefined) {
-    // Its new group serves: what is left of it is the way back.
-    await run.state.update(({ upgrade: _moved, ...state }) => state)
+  const how = { direction: 'rollback' as const, reason }
+  if (pending !== undefined) {
+    // In one write, so that a kill leaves the window recorded. Where the old group is gone, nobody is reached yet.
+    const open = { ...pending, from: isBetween ? from : await asItIsReached(run, from) }
+    await redirectUpgrade(run, open, to, how)
   }
-  const wanted = { strategy, from, to, isWidened: true }
-  const { upgrade } = await carryOut(app, asItWasTested(session, target), results, wanted, {
-    direction: 'rollback',
-    reason
-  })
-  return { from: upgrade.from, to: upgrade.to, phases: upgrade.phases }
+  return carryOut(app, asItWasTested(session, target), results, { strategy, from, to, isWidened: true }, how)
+}
+
+async function approveTarget(app: App, session: Session, results: RunResults): Promise<void> {
+  const { keyChanges } = await import('../steps/index.js')
+  const { releasePolicy } = results.get('policy')
+  const info = (text: string) => app.terminal.info(text)
+  await approveChanges(app, session, await keyChanges(session.run, results, releasePolicy, info))
 }
 
 /** It is verified with the model of its own time: the one that is configured now may be what is wrong. */
@@ -141,16 +217,20 @@ function asItWasTested(session: Session, { smokeModel }: Generation): Session {
   return { ...session, run: { ...run, config: { ...run.config, smoke: { model: smokeModel } } } }
 }
 
-function inWords({ from, to, closedWindow, secretsChanged }: Rollback, reason: string, endpoint?: string): string {
+function inWords(done: Rollback, endpoint?: string): string {
+  const { from, to, closedWindow, resumed, releasedTo, reason, secretsChanged } = done
   return [
-    closedWindow
-      ? `took back the unfinished upgrade to ${from}: the key is released to ${to} only`
-      : `went back from ${from} to ${to}`,
+    closedWindow ? `took back what was open: ${to} serves, and ${from} does not` : `went back from ${from} to ${to}`,
+    `the key is released to ${releasedTo.join(' and ') || 'nobody'} only`,
     `reason: ${reason}`,
     ...(endpoint === undefined ? [] : [`endpoint: ${endpoint}`]),
-    secretsChanged.length === 0
-      ? 'secrets: the same keys as then'
-      : `secrets that differ from then, and are not taken back: ${secretsChanged.map(({ provider, change }) => `${provider} (${change})`).join(', ')}`,
-    'the configuration and the source here are not changed: the next `confrouter up` goes forward again'
+    ...(secretsChanged.length > 0
+      ? [
+          `secrets that differ from then, and are not taken back: ${secretsChanged.map(({ provider, change }) => `${provider} (${change})`).join(', ')}`
+        ]
+      : resumed
+        ? []
+        : ['secrets: the same keys as then']),
+    'the configuration and the source here are not changed: the next `confrouter up` goes to what they say'
   ].join('\n')
 }

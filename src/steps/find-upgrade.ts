@@ -1,11 +1,13 @@
 import type { ContainerGroup } from '../azure/container-group.js'
+import { UserError } from '../base/user-error.js'
 import { hostDataOfGroup } from './group-output.js'
 import { findDenial } from './denial.js'
 import { activeNaming, groupNameBeside } from './generation.js'
 import type { RunResults } from './graph.js'
 import { pinsOf } from './release-key.js'
 import type { Run } from './run.js'
-import type { ObservedTrust } from './trust-chain.js'
+import { type ObservedTrust, observeTrust } from './trust-chain.js'
+import { waysOn } from './upgrade-window.js'
 
 /** Where an upgrade goes from: the first group, and what the names of all groups begin with if it is not that one's name. */
 interface UpgradeSide {
@@ -51,6 +53,24 @@ export function findUpgrade(run: Run, results: RunResults, { group, key }: Obser
         : { group: strategy === 'replace' ? stem : groupNameBeside(stem, name, wanted), hostData: wanted },
     isWidened: pins.includes(hostData)
   }
+}
+
+/**
+ * To bind the key to other host data than those of a group that runs takes it from that group at its next start, and
+ * nothing shows it until then. `up` does it in the right order. Throws `key.in-use`.
+ */
+export async function refuseKeyInUse(run: Run, results: RunResults): Promise<void> {
+  const { upgrade } = run.state.get()
+  const found = upgrade ?? findUpgrade(run, results, await observeTrust(run, results))
+  if (found === undefined) return
+  const { group, hostData } = found.from
+  throw new UserError('machine', 'key.in-use', `the key is not bound anew: group "${group}" needs it as it is`, {
+    why:
+      upgrade === undefined
+        ? `it runs with host data ${hostData}, and bound to ${found.to?.hostData ?? 'others'} alone the key would be refused to it at its next start`
+        : `the ${upgrade.direction} to ${upgrade.to.hostData} is open since ${upgrade.openedAt}, and it opens and closes the key itself`,
+    next: upgrade === undefined ? ['confrouter up'] : [waysOn(upgrade).on, waysOn(upgrade).back]
+  })
 }
 
 /** Whether callers may have something to lose. */

@@ -37,6 +37,13 @@ function routerVariable(template: JsonObject, variable: string): string | undefi
   return typeof value === 'string' && value !== '' ? value : undefined
 }
 
+/** The label of the public name; undefined if there is none. */
+export function labelOfTemplate(template: JsonObject): string | undefined {
+  const properties = object(object(list(template['resources'])[0])['properties'])
+  const label = object(properties['ipAddress'])['dnsNameLabel']
+  return typeof label === 'string' && label !== '' ? label : undefined
+}
+
 /** The same template with another label of the public name, or none. It is not measured. */
 export function withLabel(template: JsonObject, label: string | undefined): JsonObject {
   const [first, ...others] = list(template['resources'])

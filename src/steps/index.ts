@@ -26,17 +26,20 @@ export {
   requireTakesSecrets,
   rollbackTarget,
   type SecretChange,
-  secretsChangedSince
+  secretsChangedSince,
+  targetOfOpen,
+  wentBackFrom
 } from './rollback.js'
-export { abandonUpgrade, pendingUpgrade, redirectUpgrade } from './settle-upgrade.js'
-export { findUpgrade, type WantedUpgrade } from './find-upgrade.js'
+export { abandonUpgrade, closingOf, pendingUpgrade, redirectUpgrade } from './settle-upgrade.js'
+export { findUpgrade, refuseKeyInUse, type WantedUpgrade } from './find-upgrade.js'
 export { groupNameFor } from './generation.js'
 export { requireFreeNames } from './deploy-group.js'
 export { isAnybodyServing, observeTrust } from './trust-chain.js'
-export { type PhaseReport, runUpgrade, upgradePhases } from './upgrade.js'
+export { asItIsReached, keyOpened, type PhaseReport, runUpgrade, upgradePhases } from './upgrade.js'
+export { waysOn } from './upgrade-window.js'
 export { type ContainerOutput, type GroupOutput, readLogs } from './logs.js'
 export { takeLock } from './lock.js'
-export { keyChanges, trustChanges } from './release-key.js'
+export { keyChanges, pinsOf, trustChanges } from './release-key.js'
 export { OtherTlsKey } from './router-call.js'
 export * from './run.js'
 export { listSecrets, requireSecretNames, rotateSecrets, type SecretsList, setSecrets } from './secrets.js'
@@ -44,14 +47,15 @@ export { requireProviderKeys } from './sealed-secrets.js'
 export { SmokeError } from './smoke-test.js'
 export {
   type Generation,
+  type PinChange,
   openState,
   otherDeployment,
   recordedAmbient,
   type State,
   type StateFile,
+  type UpgradeState,
   recordedDeployment,
-  stateOwner,
-  type UpgradeState
+  stateOwner
 } from './state.js'
 export { recordedAddresses } from './recorded-addresses.js'
 export { describeSoftDeleted, type SoftDeleted, type SoftDeletedChoice, softDeletedNames } from './soft-deleted.js'

@@ -6,13 +6,13 @@ import { bundleForGroup, sealedTextOf } from './sealed-secrets.js'
 import { deployGroup, keptTemplate, submitAgain } from './group-deployment.js'
 import { endpointsOfGroup, hostDataOfGroup } from './group-output.js'
 import { namingOf } from './generation.js'
-import { locationOf, type Place, recordedGroups } from './places.js'
+import { labelOfTemplate } from './group-template.js'
+import { locationOf, othersOf, type Place, recordedGroups, wantedPlaces } from './places.js'
 import { addressOf, type Address, publish, trustInForce } from './published.js'
 import { findGroups } from './replicas.js'
 import { get, routerAt } from './router-call.js'
 import type { Note, Results, Run } from './run.js'
-import { othersOf } from './settle-upgrade.js'
-import type { Generation } from './state.js'
+import type { Generation, UpgradeState } from './state.js'
 
 /** The groups between which the labels move, one label in each region. */
 export interface LabelMove {
@@ -67,6 +67,39 @@ export async function moveLabels(
   return generations.find(({ group }) => group === built.group) ?? built
 }
 
+/**
+ * The other way round, before the new groups are taken away: callers may have been told of them first, so they go to the
+ * old ones again, by their own addresses, for they may have given up their labels and started again just now.
+ */
+export async function sendBack(run: Run, { from, to }: Pick<UpgradeState, 'from' | 'to'>, note: Note): Promise<void> {
+  note(`callers go to "${from.group}" again`)
+  const old = (await findGroups(run, [from.group, ...othersOf(run, from)])).map(({ name }) => name)
+  await Promise.all(old.map((name) => untilReady(run, name)))
+  await tell(run, await findGroups(run, [...old, to.group, ...othersOf(run, to)]), note)
+}
+
+/** Groups that gave up the label with which they were deployed take it back. Nobody else may have it by now. */
+export async function takeLabelsBack(run: Run, active: Generation, note: Note): Promise<void> {
+  const places = wantedPlaces(run, namingOf(run, active)).filter(({ label }) => label !== undefined)
+  const groups = await findGroups(
+    run,
+    places.map(({ name }) => name)
+  )
+  const without = places.filter(({ name }) =>
+    groups.some((group) => group.name === name && group.dnsLabel === undefined)
+  )
+  if (without.length === 0) return
+  const label = labelOfTemplate(await keptTemplate(run, active))
+  if (label === undefined) return
+  await Promise.all(
+    without.map(async (place) => {
+      note(`"${place.name}" takes the label "${label}" back`)
+      await submitAgain(run, active, { ...place, label }, note)
+      await untilReady(run, place.name)
+    })
+  )
+}
+
 async function giveUp(run: Run, old: ContainerGroup, label: string, note: Note): Promise<void> {
   const { active } = run.state.get()
   const isOurs = active !== undefined && recordedGroups(run, namingOf(run, active).stem).includes(old.name)
@@ -116,7 +149,7 @@ async function untilReady(run: Run, group: string): Promise<void> {
     if (run.now().getTime() > deadline) {
       throw new UserError('cloud', 'upgrade.not-ready', `group "${group}" did not serve again`, {
         why: `it was started again and is not ready after ${run.readySeconds} s`,
-        next: ['confrouter up', 'confrouter status']
+        next: ['run the same command again', 'confrouter status']
       })
     }
     await sleep(100, undefined, { signal: run.signal })

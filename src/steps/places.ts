@@ -73,6 +73,19 @@ export function recordedGroups(run: Pick<Run, 'config' | 'azure' | 'state'>, ste
   )
 }
 
+/** What the names of all groups of one side of an upgrade begin with. */
+export function stemOf({ stem, group }: { readonly stem?: string; readonly group: string }): string {
+  return stem ?? group
+}
+
+/** The groups of one side of an upgrade that were made here, but for its first one. */
+export function othersOf(
+  run: Pick<Run, 'config' | 'azure' | 'state'>,
+  side: { readonly stem?: string; readonly group: string }
+): readonly string[] {
+  return recordedGroups(run, stemOf(side)).filter((name) => name !== side.group)
+}
+
 /** Where a group is, in the short form that configurations have. */
 export function locationOf({ location }: Pick<ContainerGroup, 'location'>): string {
   return location.toLowerCase().replaceAll(' ', '')

@@ -11,7 +11,7 @@ import { trustOf } from './published.js'
 import { vaultAccess } from './release-key.js'
 import { deployedBundleText, planSecrets } from './sealed-secrets.js'
 import type { PolicyOutput, Results, Run } from './run.js'
-import type { Generation } from './state.js'
+import type { Generation, PinChange, UpgradeState } from './state.js'
 
 /** A provider key that is another one now than at an earlier deployment. By name: no value is kept. */
 export interface SecretChange {
@@ -30,6 +30,22 @@ export function rollbackTarget(run: Run): Generation {
         : `the one that serves, host data ${active.hostData}, is the first that is recorded here`,
     next: ['check out the source of that deployment and run confrouter up']
   })
+}
+
+/** The deployment that an open rollback goes to. Throws `rollback.nothing` if it is not recorded here any more. */
+export function targetOfOpen(run: Run, { to, built }: UpgradeState): Generation {
+  const { active, previous } = run.state.get()
+  // It serves already, or did before; what was built may be without the label that it had.
+  const found = [active, previous, built].find((each) => each?.hostData === to.hostData)
+  return found ?? rollbackTarget(run)
+}
+
+/** How it came that these host data do not serve although they did: undefined if nobody went back from them. */
+export function wentBackFrom({ state }: Pick<Run, 'state'>, hostData: string | undefined): PinChange | undefined {
+  const { history, active } = state.get()
+  if (active?.hostData === hostData) return undefined
+  const last = history?.findLast(({ from, to }) => from === hostData || to === hostData)
+  return last?.what === 'rollback' && last.from === hostData ? last : undefined
 }
 
 /** The policy, release policy and trust of an earlier deployment, from the template that was submitted then. */

@@ -14,9 +14,8 @@ import { authorityOfTemplate, hostDataOfTemplate } from './group-template.js'
 import { moveLabels } from './move-label.js'
 import { requireOwn, requireOwnNames } from './own-groups.js'
 import { addressesOf, addressOf, type Address, publish, recordActive, trustInForce, trustOf } from './published.js'
-import { type Naming, type Place, wantedPlaces } from './places.js'
+import { type Naming, othersOf, type Place, wantedPlaces } from './places.js'
 import { deployReplicas, removeReplicas, replicaOutputs, stopReplicas } from './replicas.js'
-import { othersOf } from './settle-upgrade.js'
 import { bindKey, changesBetween, pinsOf, vaultAccess } from './release-key.js'
 import type { Note, Outputs, Run } from './run.js'
 import { smokeStep } from './smoke-test.js'
@@ -330,7 +329,7 @@ const phases: Readonly<Record<PhaseId, (context: Context, note: Note) => Promise
 }
 
 /** Records something of the open upgrade. */
-export async function changeOpen(run: Run, change: Partial<UpgradeState>): Promise<void> {
+async function changeOpen(run: Run, change: Partial<UpgradeState>): Promise<void> {
   await run.state.update((state) =>
     state.upgrade === undefined ? state : { ...state, upgrade: { ...state.upgrade, ...change } }
   )

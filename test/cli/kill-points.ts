@@ -13,7 +13,9 @@ import { outcome, type Workspace } from './workspace.js'
  */
 export const points = Array.from({ length: 15 }, (_, index) => index + 1)
 const cli = join(import.meta.dirname, '../../bin/confrouter.js')
-async function run(workspace: Workspace, more: Readonly<Record<string, string>>, ...args: readonly string[]) {
+
+/** The command with `die-at.mjs` in its process, told by `more` when to die. */
+export async function run(workspace: Workspace, more: Readonly<Record<string, string>>, ...args: readonly string[]) {
   const preload = pathToFileURL(join(import.meta.dirname, 'die-at.mjs')).href
   const child = spawn(process.execPath, ['--import', preload, cli, ...args], {
     cwd: workspace.directory,

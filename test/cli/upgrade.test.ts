@@ -4,11 +4,11 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { getContainerGroup } from '../../src/azure/container-group.js'
 import { deployTemplate } from '../../src/azure/deployment.js'
-import { getKey } from '../../src/azure/vault-key.js'
+import { getKey, updateReleasePolicy } from '../../src/azure/vault-key.js'
 import { pinsOf } from '../../src/steps/release-key.js'
 import { azureOf } from './azure.js'
 import { startCaller, startProxyCaller } from './steady-caller.js'
-import { type Document, openWorkspace, shapeOf, type Workspace } from './workspace.js'
+import { type Document, openWorkspace, outcome, shapeOf, type Workspace } from './workspace.js'
 
 const configuration = (more: string) => `cloud: local
 router: { limits: { callsPerMinute: 100000, evidencePerMinute: 1000 } }
@@ -73,10 +73,18 @@ const submittedFor = async (bytes: string): Promise<string> => {
   await expect(deployTemplate(azure, wanted, noResume)).rejects.toThrow()
   return bodies.join()
 }
-const pins = async () => {
+const keyInVault = async () => {
   const { azure } = await azureOf(workspace)
   const vault = { azure, vaultUri: first['vaultUri'] as string, onWait: () => undefined }
-  return pinsOf((await getKey(vault, 'default'))!.releasePolicy!)
+  return { vault, key: (await getKey(vault, 'default'))! }
+}
+const pins = async () => pinsOf((await keyInVault()).key.releasePolicy!)
+/** What `confrouter key` did of a version that asked nobody, or somebody else at work in the vault. */
+const releaseOnlyTo = async (hostData: string) => {
+  const { vault, key } = await keyInVault()
+  const { anyOf, ...rest } = JSON.parse(key.releasePolicy!) as { anyOf: object[] }
+  const kept = anyOf.filter((rule) => JSON.stringify(rule).includes(hostData))
+  await updateReleasePolicy(vault, key, JSON.stringify({ ...rest, anyOf: kept }))
 }
 
 describe('an upgrade beside the old group', () => {
@@ -229,10 +237,18 @@ describe('an upgrade whose new group cannot be verified', () => {
     expect(status.document['trust'][1]).toMatchObject({ answer: 'no', next: expect.arrayContaining(['confrouter up']) })
   }, 120_000)
 
-  it('is taken back by rollback, which closes the window and asks nobody', async () => {
+  it('keeps confrouter key from binding the key by itself', async () => {
+    const { code, document } = await workspace.json('key')
+    expect([code, document['error'].code]).toEqual([4, 'key.in-use'])
+    expect((await pins()).length).toBe(2)
+  }, 30_000)
+
+  it('is taken back by rollback, which lets in the old group again if the key does not accept it any more', async () => {
     const { upgrade } = await state()
+    await releaseOnlyTo(upgrade.to.hostData)
+    expect(await pins()).toEqual([upgrade.to.hostData])
     const { code, document } = await workspace.json('rollback', '--reason', 'no such model')
-    expect([code, document['closedWindow']]).toEqual([0, true])
+    expect([code, document['closedWindow'], document['releasedTo']]).toEqual([0, true, [first['hostData']]])
     expect(await groupOf(upgrade.to.group)).toBeUndefined()
     expect(await pins()).toEqual([first['hostData']])
     expect((await published('trust'))['hostData']).toEqual([first['hostData']])
@@ -287,9 +303,32 @@ describe('an unfinished upgrade', () => {
 })
 
 describe('a DNS label', () => {
-  it('moves at the end, one group after the other, and callers by the list of addresses lose nothing', async () => {
+  it('that was given up when the upgrade was interrupted is taken back by rollback', async () => {
     await configure('containerGroup: { dnsLabel: my-router }\nencryption: required')
-    expect((await workspace.json('up')).code).toBe(0)
+    expect((await workspace.json('up', '--no-smoke')).code).toBe(0)
+    const { active, endpoint } = await state()
+    await configure('containerGroup: { dnsLabel: my-router }')
+    const child = workspace.start('up', '--no-smoke')
+    let said = ''
+    let isAsked = false
+    child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+      said += text
+      // The old one has it no more, and callers are sent to the old one by its address.
+      if (isAsked || !/gives up the label[^]*callers have/.test(said)) return
+      // A second one would end it at once.
+      isAsked = true
+      child.kill('SIGINT')
+    })
+    expect((await outcome(child)).code).toBe(130)
+    expect((await groupOf(active.group))!.dnsLabel).toBeUndefined()
+    const { code, document } = await workspace.json('rollback', '--reason', 'interrupted')
+    expect([code, document['endpoint']]).toEqual([0, endpoint])
+    expect((await groupOf(active.group))!.dnsLabel).toBe('my-router')
+    expect((await published('addresses'))['addresses']).toEqual([{ endpoint, hostData: active.hostData }])
+    expect((await fetch(`${endpoint}/readyz`)).status).toBe(200)
+  }, 120_000)
+
+  it('moves at the end, one group after the other, and callers by the list of addresses lose nothing', async () => {
     await configure('containerGroup: { dnsLabel: my-router }')
     const before = (await state())['active'].group as string
     expect((await groupOf(before))!.dnsLabel).toBe('my-router')

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
 import { sha256Hex } from '../../../src/base/digest.js'
-import { groupForRollback, requireTakesSecrets } from '../../../src/steps/rollback.js'
+import { groupForRollback, requireTakesSecrets, wentBackFrom } from '../../../src/steps/rollback.js'
 import type { Results } from '../../../src/steps/run.js'
 import type { Generation } from '../../../src/steps/state.js'
 import { groupNameBeside } from '../../../src/steps/generation.js'
@@ -60,5 +60,25 @@ describe('what the groups are called that are made beside those that serve', () 
     const target = { ...then, hostData: other } as unknown as Generation
     expect(groupForRollback(run, target, 'blue-green')).toBe(expected)
     expect(groupForRollback(run, target, 'replace')).toBe(serving.stem ?? serving.group)
+  })
+})
+
+describe('whether somebody went back from what is wanted', () => {
+  const change = (what: 'upgrade' | 'rollback', from: string, to: string) => ({ at: 'now', what, from, to })
+  const from = (hostData: string, ...history: ReturnType<typeof change>[]) =>
+    wentBackFrom(secretsRun({ state: { history } }), hostData)
+
+  it('is known from the history', () => {
+    expect(from('b', change('upgrade', 'a', 'b'), change('rollback', 'b', 'a'))).toMatchObject({ from: 'b', to: 'a' })
+  })
+
+  it('is past once it went forward again', () => {
+    expect(from('b', change('rollback', 'b', 'a'), change('upgrade', 'a', 'b'))).toBeUndefined()
+  })
+
+  it('says nothing of others', () => {
+    expect(from('c', change('rollback', 'b', 'a'))).toBeUndefined()
+    expect(from('a', change('rollback', 'b', 'a'))).toBeUndefined()
+    expect(from('b')).toBeUndefined()
   })
 })

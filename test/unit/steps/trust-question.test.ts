@@ -14,7 +14,8 @@ const group = {
   containers: [{ name: 'router', environment: { MAA_ENDPOINT: 'maa.example' } }]
 } as unknown as ContainerGroup
 const own = releasePolicyFor({ hostData, authority })!
-const rules = (text: string) => (JSON.parse(text) as { anyOf: { authority: string; allOf: { claim: string }[] }[] }).anyOf
+const rules = (text: string) =>
+  (JSON.parse(text) as { anyOf: { authority: string; allOf: { claim: string }[] }[] }).anyOf
 const released = (...anyOf: object[]) => JSON.stringify({ version: '1.0.0', anyOf })
 const ask = (releasePolicy: string, state: Partial<State> = {}) =>
   windowAnswer(secretsRun({ state }), { group, key: { name: 'k', releasePolicy } as unknown as VaultKey })
