@@ -28,7 +28,7 @@ const rules: Readonly<Record<string, Rule>> = {
   plan: { folders: ['config', 'policy'], packages: [] },
   image: {
     folders: ['layers'],
-    packages: ['node:crypto', 'node:fs', 'node:path', 'node:os']
+    packages: ['node:crypto', 'node:fs', 'node:path', 'node:os', 'node:stream']
   },
   client: { folders: ['seal', 'verify'], packages: [] },
   'client/proxy': {
