@@ -10,7 +10,7 @@ const deploymentVariable = 'CONFROUTER_DEPLOYMENT'
  * Whether a group is one of this deployment: its router was told so, which is part of its host data, or it is recorded
  * as made here. No other one is ever changed or deleted.
  */
-export function isOwn(run: Pick<Run, 'config' | 'azure' | 'state'>, group: ContainerGroup): boolean {
+function isOwn(run: Pick<Run, 'config' | 'azure' | 'state'>, group: ContainerGroup): boolean {
   const id = resourceId(run, 'Microsoft.ContainerInstance/containerGroups', group.name).toLowerCase()
   return isOfDeployment(run, group) || run.state.get().created.some((made) => made.toLowerCase() === id)
 }

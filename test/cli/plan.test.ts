@@ -116,7 +116,8 @@ describe('a plan of another configuration', () => {
     await updateReleasePolicy(vault, key, key.releasePolicy!.replaceAll(up['hostData'] as string, 'ab'.repeat(32)))
     const { code, document } = await workspace.json('up', '--plan', 'second.json')
     expect([code, document['error'].code]).toEqual([7, 'plan.moved'])
-    expect(document['error'].why).toContain('ab'.repeat(32))
+    // What is said is cut; the whole of it is in the document.
+    expect(JSON.stringify(document['differences'] ?? document['error'])).toContain('ab'.repeat(32))
     await updateReleasePolicy(vault, key, key.releasePolicy!)
   }, 30_000)
 })

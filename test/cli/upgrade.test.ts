@@ -324,7 +324,9 @@ describe('a DNS label', () => {
     const { code, document } = await workspace.json('rollback', '--reason', 'interrupted')
     expect([code, document['endpoint']]).toEqual([0, endpoint])
     expect((await groupOf(active.group))!.dnsLabel).toBe('my-router')
-    expect((await published('addresses'))['addresses']).toEqual([{ endpoint, hostData: active.hostData }])
+    expect((await published('addresses'))['addresses']).toEqual([
+      { endpoint, hostData: active.hostData, region: 'eastus' }
+    ])
     expect((await fetch(`${endpoint}/readyz`)).status).toBe(200)
   }, 120_000)
 

@@ -75,12 +75,9 @@ describe('the release that policy writes', () => {
     const { run, build, policy, text } = await releasedDeployment()
     const first = await text()
     const file = join(run.policyDirectory, 'release.json')
-    for (const [action, spoil] of [
-      ['create', () => rmSync(file)],
-      ['update', () => writeFileSync(file, first.slice(0, 100))]
-    ] as const) {
+    for (const spoil of [() => rmSync(file), () => writeFileSync(file, first.slice(0, 100))]) {
       spoil()
-      expect([await build(), await policy()]).toEqual(['none', `${action}: writing release.json`])
+      expect([await build(), await policy()]).toEqual(['none', 'update: writing release.json'])
       expect(await text()).toBe(first)
     }
   })
