@@ -139,7 +139,7 @@ function makeSystem(folder: string): void {
   const esbuild = [
     'import { mkdirSync, writeFileSync } from "node:fs"',
     'import { dirname } from "node:path"',
-    'export async function build({ entryPoints: [entry], outfile }) {',
+    'export async function build({ entryPoints: [entry], outdir, outfile = outdir + "/entry.js" }) {',
     '  mkdirSync(dirname(outfile), { recursive: true })',
     '  writeFileSync(outfile, "// made of " + entry)',
     '}'
